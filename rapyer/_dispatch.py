@@ -1,0 +1,178 @@
+"""The only module that talks to Redis: packs script calls, loads missing scripts, maps errors.
+
+Rules:
+- Scripts are called by EVALSHA. One that the server does not have is loaded by one caller for all that wait, and
+  only the call that did not run is repeated: NOSCRIPT means that nothing ran.
+- Whether a call may be repeated after a lost connection follows from the script's own flags (`no-writes`), which the
+  server enforces.
+- What a script refuses comes as `RAPYER_CODE index detail` and leaves as an error of `rapyer.errors` or, where
+  Python has the word, as `IndexError`, `KeyError`, `ValueError`, `ZeroDivisionError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from redis.exceptions import NoScriptError, ResponseError
+
+from rapyer._lane import Lane
+from rapyer._registry import scripts
+from rapyer.errors import (
+    KeyNotFound,
+    LockLost,
+    OutOfRange,
+    PathNotFound,
+    ServerError,
+    UsageError,
+    WrongType,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rapyer._ops import Argument
+    from rapyer._script import Script
+
+
+class Where(msgspec.Struct, frozen=True):
+    """What the operation of a refused call worked on: for the error's text."""
+
+    key: str
+    path: str = "$"
+    action: str = ""
+
+
+class Locate(Protocol):
+    """Gives the place that the operation with this index of a call works on."""
+
+    def __call__(self, index: int, /) -> Where: ...
+
+
+#: Script error code -> the error a caller gets.
+ERRORS: Mapping[str, Callable[[Where, str], Exception]] = {
+    "KEY_NOT_FOUND": lambda at, _: KeyNotFound(at.key),
+    "PATH_NOT_FOUND": lambda at, _: PathNotFound(at.key, at.path),
+    "WRONG_TYPE": lambda at, found: WrongType(at.key, at.path, found),
+    "OUT_OF_RANGE": lambda at, _: OutOfRange(at.key, at.path),
+    "LOCK_LOST": lambda at, _: LockLost(at.key, at.action),
+    "ZERO_DIVISION": lambda at, _: ZeroDivisionError(f"division by zero at {at.path} of {at.key!r}"),
+    "INDEX": lambda at, _: IndexError(f"index out of range in {at.path} of {at.key!r}"),
+    "VALUE": lambda at, _: ValueError(f"the value to remove is not in {at.path} of {at.key!r}"),
+    "ENTRY": lambda at, _: KeyError(f"no such entry in {at.path} of {at.key!r}"),
+    "KEY_EXISTS": lambda at, _: UsageError(
+        f"the copy's key {at.key!r} is taken: let the key field's default_factory make new ones"
+    ),
+}
+
+
+class Dispatcher:
+    """Calls scripts and commands of one client in one event loop."""
+
+    def __init__(self, client: Any) -> None:
+        self._pool = client.connection_pool
+        self._encoder = self._pool.get_encoder()
+        self._lane = Lane(self._pool)
+        self._loading: dict[str, asyncio.Task[None]] = {}
+        self._prefixes = {name: _prefix(script) for name, script in scripts().items()}
+
+    async def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Locate) -> Any:
+        """Run a script and return its raw reply; 1 round trip.
+
+        Raises:
+            RapyerError: what the script refused, as its header says; `ServerError` for anything else.
+            OutcomeUnknown: the connection was lost after a write was sent.
+        """
+        script = scripts()[name]
+        packed = _pack(self._prefixes[name], (str(len(keys)), *keys, *arguments), 3)
+        try:
+            try:
+                return await self._lane.call(packed, repeatable=script.reads_only)
+            except NoScriptError:
+                await self._load(script)
+                return await self._lane.call(packed, repeatable=script.reads_only)
+        except ResponseError as error:
+            raise _mapped(name, error, where) from error
+
+    async def command(self, *arguments: Argument) -> Any:
+        """Run a command that only reads; 1 round trip."""
+        try:
+            return await self._lane.call(_pack(b"", arguments, 0), repeatable=True)
+        except ResponseError as error:
+            raise ServerError(str(arguments[0]), str(error)) from error
+
+    async def preload(self) -> None:
+        """Load every script in one write; 1 round trip."""
+        await asyncio.gather(*map(self._load, scripts().values()))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._lane.close()
+
+    async def _load(self, script: Script) -> None:
+        task = self._loading.get(script.name)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._load_now(script))
+            self._loading[script.name] = task
+        # One caller's cancellation must not take the load away from the others.
+        await asyncio.shield(task)
+
+    async def _load_now(self, script: Script) -> None:
+        try:
+            await self._lane.call(_pack(b"", ("SCRIPT", "LOAD", script.source), 0), repeatable=True)
+        finally:
+            del self._loading[script.name]
+
+
+def _mapped(name: str, error: ResponseError, where: Locate) -> Exception:
+    message = str(error)
+    if not message.startswith("RAPYER_"):
+        return ServerError(name, message)
+    code, index, detail = message.removeprefix("RAPYER_").split(" ", 2)
+    make = ERRORS.get(code)
+    return ServerError(name, message) if make is None else make(where(int(index)), detail)
+
+
+def _prefix(script: Script) -> bytes:
+    return b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % script.sha.encode()
+
+
+def _pack(prefix: bytes, arguments: Sequence[Argument], extra: int) -> bytes:
+    """Return a command in the wire format; `prefix` holds its first `extra - 1` arguments, already packed."""
+    count = len(arguments) + (extra - 1 if extra else 0)
+    parts = [b"*%d\r\n" % count, prefix]
+    for argument in arguments:
+        data = argument.encode() if isinstance(argument, str) else argument
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+# -- one dispatcher per client and loop ------------------------------------------------------------------------------
+
+_dispatchers: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, Dispatcher]] = weakref.WeakKeyDictionary()
+
+
+def dispatcher(client: Any) -> Dispatcher:
+    """Return the dispatcher of this client in the running loop, made at first use."""
+    loops = _dispatchers.get(client)
+    if loops is None:
+        loops = _dispatchers[client] = weakref.WeakKeyDictionary()
+    loop = asyncio.get_running_loop()
+    found = loops.get(loop)
+    if found is None:
+        found = loops[loop] = Dispatcher(client)
+    return found
+
+
+async def close_all() -> None:
+    """Close every connection the library opened in this loop."""
+    loop = asyncio.get_running_loop()
+    for loops in list(_dispatchers.values()):
+        found = loops.pop(loop, None)
+        if found is not None:
+            await found.close()
+
+
+__all__ = ["ERRORS", "Dispatcher", "Locate", "Where", "close_all", "dispatcher"]

@@ -1,0 +1,68 @@
+"""Key names: a document's key, the helper keys that share its hash slot, and which class a key belongs to."""
+
+from __future__ import annotations
+
+import re
+from binascii import crc_hqx
+from functools import lru_cache
+from itertools import count
+
+_SLOTS = 16384
+_GLOB = re.compile(r"([\\*?\[\]])")
+
+
+def document_key(prefix: str, pk: str) -> str:
+    """Return the key of a document."""
+    return f"{prefix}:{pk}"
+
+
+def full_key(prefix: str, key_or_pk: str) -> str:
+    """Return the key that a caller means who may give a full key or a bare pk."""
+    return key_or_pk if key_or_pk.startswith(f"{prefix}:") else document_key(prefix, key_or_pk)
+
+
+def pk_of(prefix: str, key: str) -> str:
+    """Return the pk inside a full key of this prefix."""
+    return key[len(prefix) + 1 :]
+
+
+def pattern(prefix: str) -> str:
+    """Return the SCAN pattern that matches every key of this prefix and no other's."""
+    return _GLOB.sub(r"\\\1", prefix) + ":*"
+
+
+def hash_slot(key: str) -> int:
+    """Return the cluster slot of a key, by the rules of the Redis Cluster specification."""
+    data = key.encode()
+    start = data.find(b"{")
+    if start >= 0:
+        end = data.find(b"}", start + 1)
+        if end > start + 1:
+            data = data[start + 1 : end]
+    return crc_hqx(data, 0) % _SLOTS
+
+
+def lock_key(key: str, action: str) -> str:
+    """Return the key that holds the lock of a document and action."""
+    return f"rapyer:{{{hash_tag(key)}}}:lock:{len(key)}:{key}:{action}"
+
+
+def scratch_key(key: str) -> str:
+    """Return the key that exists only while a script runs that may have to undo its work."""
+    return f"rapyer:{{{hash_tag(key)}}}:scratch:{key}"
+
+
+@lru_cache(maxsize=4096)
+def hash_tag(key: str) -> str:
+    """Return a tag that hashes to the slot of `key`: its own, the key itself, or a stand-in.
+
+    The stand-in is for keys with a `}` that is no tag: written into braces they would be cut there.
+    """
+    start = key.find("{")
+    end = key.find("}", start + 1)
+    if 0 <= start and start + 1 < end:
+        return key[start + 1 : end]
+    if key and "}" not in key:
+        return key
+    slot = hash_slot(key)
+    return next(tag for tag in map(str, count()) if hash_slot(tag) == slot)

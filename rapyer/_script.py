@@ -1,0 +1,142 @@
+"""From a `.lua` file to what the server runs: header, includes, shebang, SHA. Pure functions, no I/O but `read`.
+
+Rules:
+- A script starts with a header block of `--` lines: summary, KEYS, ARGV, RETURNS, ERRORS, FLAGS.
+- `--- @include "lib/name"` is replaced by that file, once per script, what it includes itself before it.
+  A cycle, a missing file and the same include twice in one file are errors that name file and line.
+- The shebang is the very first line of what is sent; the server refuses it anywhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha1
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_INCLUDE = re.compile(r'--- @include "([a-z0-9_/]+)"\s*\Z')
+_SECTION = re.compile(r"--\s+(KEYS|ARGV|RETURNS|ERRORS|FLAGS)\s+(.*)\Z")
+_CONTINUED = re.compile(r"--\s{2,}(\S.*)\Z")
+SECTIONS = ("KEYS", "ARGV", "RETURNS", "ERRORS", "FLAGS")
+
+
+class ScriptSourceError(Exception):
+    """A `.lua` file breaks the rules above: a fault of this package, never of its user."""
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What a script says of itself."""
+
+    summary: str
+    keys: str
+    argv: str
+    returns: str
+    errors: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+class Script(msgspec.Struct, frozen=True):
+    """A script ready to be sent: `source` is composed, `sha` is what EVALSHA takes."""
+
+    name: str
+    source: bytes
+    sha: str
+    header: Header
+
+    @property
+    def reads_only(self) -> bool:
+        """Whether the server itself refuses writes of this script, so that it may be repeated."""
+        return "no-writes" in self.header.flags
+
+
+def parse_header(name: str, text: str) -> Header:
+    """Return the header block of a script's source."""
+    lines = _header_lines(text)
+    summary = lines[0].removeprefix("---").strip() if lines else ""
+    sections: dict[str, str] = {}
+    current = ""
+    for line in lines[1:]:
+        if match := _SECTION.match(line):
+            current = match[1]
+            sections[current] = match[2]
+        elif current and (match := _CONTINUED.match(line)):
+            sections[current] += " " + match[1]
+    missing = [section for section in SECTIONS if section not in sections]
+    if not summary or missing:
+        msg = f"{name}: the header lacks {', '.join(missing) or 'a summary'}"
+        raise ScriptSourceError(msg)
+    return Header(
+        summary,
+        sections["KEYS"],
+        sections["ARGV"],
+        sections["RETURNS"],
+        _words(sections["ERRORS"]),
+        _words(sections["FLAGS"]),
+    )
+
+
+def _header_lines(text: str) -> list[str]:
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("--") or _INCLUDE.match(line):
+            break
+        lines.append(line)
+    return lines
+
+
+def _words(section: str) -> tuple[str, ...]:
+    return tuple(word for word in section.split() if word != "-")
+
+
+def compose(name: str, text: str, read: Callable[[str], str]) -> Script:
+    """Return the script of this name and source.
+
+    Args:
+        name: as it is called, `list.extend`.
+        text: the source of its own file.
+        read: gives the source of an include by its name, `lib/prelude`; raises KeyError when there is none.
+    """
+    header = parse_header(name, text)
+    body: list[str] = []
+    _expand(name, text, read, body, [], set())
+    shebang = "#!lua" + (f" flags={','.join(header.flags)}" if header.flags else "")
+    source = "\n".join([shebang, *body, ""]).encode()
+    return Script(name, source, sha1(source).hexdigest(), header)  # noqa: S324 - the server's own choice
+
+
+def _expand(  # noqa: PLR0913 - the state of one recursive walk
+    name: str, text: str, read: Callable[[str], str], body: list[str], trail: list[str], done: set[str]
+) -> None:
+    here: set[str] = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _INCLUDE.match(line)
+        if match is None:
+            body.append(line)
+            continue
+        target = match[1]
+        _check_include(f"{name}:{number}", target, here, [*trail, name])
+        here.add(target)
+        if target not in done:
+            _expand(target, _read_include(f"{name}:{number}", target, read), read, body, [*trail, name], done)
+            done.add(target)
+
+
+def _check_include(where: str, target: str, here: set[str], trail: list[str]) -> None:
+    if target in here:
+        msg = f"{where}: {target} is included twice in this file"
+        raise ScriptSourceError(msg)
+    if target in trail:
+        msg = f"{where}: {' -> '.join([*trail, target])} includes itself"
+        raise ScriptSourceError(msg)
+
+
+def _read_include(where: str, target: str, read: Callable[[str], str]) -> str:
+    try:
+        return read(target)
+    except KeyError:
+        msg = f"{where}: there is no {target}.lua"
+        raise ScriptSourceError(msg) from None

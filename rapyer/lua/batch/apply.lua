@@ -1,0 +1,111 @@
+--- Carries out many operations on any number of documents, all or none, then reads what the caller wants to know.
+--
+-- Each operation is checked before anything of it is written. One that works on a part of a document that an earlier
+-- one of the same call changes is marked by the caller as dependent: then what was checked so far is written first,
+-- after a copy was put aside that a later refusal brings back.
+--
+-- KEYS    for each document: document, lock keys..., keys for the use of this call alone...
+-- ARGV    documents; for each: ttl, "refuse" or "skip" if it is gone, number of keys for own use, locks, tokens...;
+--         operations; for each: document, "1" if dependent, name, path, what the operation takes;
+--         reads; for each: document, path;
+--         lock to give back: "" or the number of its key, then its token
+-- RETURNS for each read its JSON text or nothing
+-- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE ZERO_DIVISION INDEX VALUE ENTRY
+-- FLAGS   -
+--- @include "lib/prelude"
+--- @include "lib/ttl"
+--- @include "lib/fence"
+--- @include "lib/ops_document"
+--- @include "lib/ops_value"
+--- @include "lib/ops_number"
+--- @include "lib/ops_text"
+--- @include "lib/ops_moment"
+--- @include "lib/ops_list"
+--- @include "lib/ops_map"
+--- @include "lib/splice"
+
+local documents, pending = {}, {}
+
+local function take_document(first_key)
+  local document = { key = KEYS[first_key], ttl = take(), skip = take() == "skip" }
+  local own = take_number()
+  local held, code, detail = check_locks(first_key + 1)
+  if not held then return nil, code, detail end
+  local next_key = first_key + 1 + held
+  document.backup = own > 0 and KEYS[next_key] or nil
+  work_keys[document.key] = {}
+  for i = 2, own do work_keys[document.key][i - 1] = KEYS[next_key + i - 1] end
+  return document, next_key + own
+end
+
+local function put_aside(document)
+  if document.saved then return end
+  document.saved = redis.call("COPY", document.key, document.backup, "REPLACE") == 1 and "copy" or "nothing"
+end
+
+local function write_pending(with_backup)
+  for _, change in ipairs(pending) do
+    if with_backup then put_aside(change.document) end
+  end
+  for _, change in ipairs(pending) do change.apply() end
+  pending = {}
+end
+
+local function clean_up()
+  for _, document in ipairs(documents) do
+    if document.saved == "copy" then redis.call("DEL", document.backup) end
+    for _, work in ipairs(work_keys[document.key]) do redis.call("DEL", work) end
+  end
+end
+
+local function bring_back()
+  for _, document in ipairs(documents) do
+    if document.saved == "copy" then redis.call("RENAME", document.backup, document.key) end
+    if document.saved == "nothing" then redis.call("DEL", document.key) end
+    document.saved = nil
+  end
+  clean_up()
+end
+
+local function check_operation()
+  local document, dependent = documents[take_number()], take() == "1"
+  local name, path = take(), take()
+  if dependent then write_pending(true) end
+  local apply, code, detail = ops[name](document.key, path)
+  if apply then
+    pending[#pending + 1] = { apply = apply, document = document }
+    return true
+  end
+  if document.skip and code == "KEY_NOT_FOUND" then return true end
+  return nil, code, detail
+end
+
+local function take_reads()
+  local texts = {}
+  for i = 1, take_number() do
+    local document, path = documents[take_number()], take()
+    texts[i] = (read(document.key, path)) or false
+  end
+  return texts
+end
+
+local next_key = 1
+for i = 1, take_number() do
+  local document, code, detail = take_document(next_key)
+  if not document then return fail(code, detail) end
+  documents[i], next_key = document, code
+end
+for index = 1, take_number() do
+  local ready, code, detail = check_operation()
+  if not ready then
+    bring_back()
+    return fail(code, detail, index - 1)
+  end
+end
+write_pending(false)
+clean_up()
+for _, document in ipairs(documents) do expire(document.key, document.ttl) end
+local texts = take_reads()
+local lock = take()
+if lock ~= "" then redis.call("DEL", KEYS[tonumber(lock)]) end
+return texts

@@ -1,0 +1,11 @@
+--- Removes a document.
+--
+-- KEYS    document, lock keys...
+-- ARGV    ttl, locks, tokens..., path
+-- RETURNS {how many were removed}
+-- ERRORS  LOCK_LOST WRONG_TYPE
+-- FLAGS   -
+--- @include "lib/run"
+--- @include "lib/ops_document"
+
+return run("document.delete")

@@ -1,0 +1,11 @@
+--- Writes the whole document, new or not.
+--
+-- KEYS    document, lock keys...
+-- ARGV    ttl, locks, tokens..., path, value
+-- RETURNS {"" and nothing else}
+-- ERRORS  LOCK_LOST WRONG_TYPE
+-- FLAGS   -
+--- @include "lib/run"
+--- @include "lib/ops_document"
+
+return run("document.save")

@@ -1,0 +1,11 @@
+--- Sets some members of an object, all or none, if the document is there.
+--
+-- KEYS    document, lock keys...
+-- ARGV    ttl, locks, tokens..., path, count, then for each: path of the member, value
+-- RETURNS {"" and nothing else}
+-- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
+-- FLAGS   -
+--- @include "lib/run"
+--- @include "lib/ops_value"
+
+return run("document.update")

@@ -1,0 +1,18 @@
+-- One operation as a script of its own.
+-- KEYS: the document, then the lock keys. ARGV: ttl, number of locks, their tokens, path, what the operation takes.
+--- @include "lib/prelude"
+--- @include "lib/ttl"
+--- @include "lib/fence"
+
+local function run(name)
+  local key, ttl = KEYS[1], take()
+  local held, code, detail = check_locks(2)
+  if not held then return fail(code, detail) end
+  local path = take()
+  local apply
+  apply, code, detail = ops[name](key, path)
+  if not apply then return fail(code, detail) end
+  local truth, extra = apply()
+  expire(key, ttl)
+  return { truth or read(key, path), extra }
+end

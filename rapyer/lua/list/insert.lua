@@ -1,0 +1,11 @@
+--- Inserts a value into an array; an index outside means the nearest end.
+--
+-- KEYS    document, lock keys...
+-- ARGV    ttl, locks, tokens..., path, index, value
+-- RETURNS {the new array}
+-- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
+-- FLAGS   -
+--- @include "lib/run"
+--- @include "lib/ops_list"
+
+return run("list.insert")

@@ -1,0 +1,11 @@
+--- Replaces an element of an array.
+--
+-- KEYS    document, lock keys...
+-- ARGV    ttl, locks, tokens..., path, index, value
+-- RETURNS {the new array}
+-- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE INDEX
+-- FLAGS   -
+--- @include "lib/run"
+--- @include "lib/ops_list"
+
+return run("list.set_item")

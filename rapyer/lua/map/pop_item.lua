@@ -1,0 +1,11 @@
+--- Removes the member that was added last.
+--
+-- KEYS    document, lock keys...
+-- ARGV    ttl, locks, tokens..., path
+-- RETURNS {the new object, {name, removed value}}
+-- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE ENTRY
+-- FLAGS   -
+--- @include "lib/run"
+--- @include "lib/ops_map"
+
+return run("map.pop_item")

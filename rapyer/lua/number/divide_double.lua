@@ -1,0 +1,11 @@
+--- Divides a number as doubles do.
+--
+-- KEYS    document, lock keys...
+-- ARGV    ttl, locks, tokens..., path, divisor
+-- RETURNS {the new value}
+-- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE ZERO_DIVISION
+-- FLAGS   -
+--- @include "lib/run"
+--- @include "lib/ops_number"
+
+return run("number.divide_double")

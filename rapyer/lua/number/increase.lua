@@ -1,0 +1,11 @@
+--- Adds to an integer, exactly.
+--
+-- KEYS    document, lock keys...
+-- ARGV    ttl, locks, tokens..., path, amount
+-- RETURNS {the new value}
+-- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE
+-- FLAGS   -
+--- @include "lib/run"
+--- @include "lib/ops_number"
+
+return run("number.increase")
