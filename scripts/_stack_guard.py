@@ -149,22 +149,24 @@ def _nothing() -> None:
 
 def _spawn(command: list[str], log: str, before: Callable[[], None]) -> int:
     """Run a command in its own session, output to the log; subprocess is slow to import."""
+    # Emptied before the fork: what an earlier run wrote must not be taken for this one's.
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     pid = os.fork()
     if pid:
+        os.close(output)
         return pid
     try:
-        _become(command, log, before)
+        _become(command, output, before)
     finally:
         os._exit(127)
 
 
-def _become(command: list[str], log: str, before: Callable[[], None]) -> None:
+def _become(command: list[str], output: int, before: Callable[[], None]) -> None:
     os.setsid()
     before()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
     try:

@@ -148,9 +148,8 @@ class RedisStack:
 
     def __repr__(self) -> str:
         """Tell where the server is and whether it runs."""
-        state = (
-            f"pid {self.pid}" if self.pid else "guarded" if self._guard else "not ours or stopped"
-        )
+        state = "not ours" if self.kind == "url" else "guarded" if self._guard else "stopped"
+        state = f"pid {self.pid}" if self.pid else state
         return f"<RedisStack {self.kind} {_stack_url.shown(self.url)} {state}>"
 
     def _ask(self, word: str) -> str:

@@ -79,7 +79,7 @@ def start(
     if not own and (url := os.environ.get("RAPYER_TEST_URL")):
         _stack_url.check(url)
         return RedisStack("url", url)
-    if not own and _compose():
+    if not own and compose():
         try:
             return _in_docker(names, args)
         except StackError as error:
@@ -110,7 +110,7 @@ def _private(modules: Sequence[str], args: Sequence[str], directory: Path | None
     try:
         folder = binaries()
     except StackError:
-        if directory is None and _compose():
+        if directory is None and compose():
             return _in_docker(modules, args)
         raise
     # A configuration file must come first; the options after it win over it.
@@ -149,7 +149,7 @@ def _in_docker(modules: Sequence[str], args: Sequence[str]) -> RedisStack:
 
 def _docker_stack(port: int, words: str) -> RedisStack:
     project = f"rapyer-{os.getpid()}-{secrets.token_hex(4)}"
-    command = [*_compose(), "--project-name", project, "--file", str(COMPOSE_FILE)]
+    command = [*compose(), "--project-name", project, "--file", str(COMPOSE_FILE)]
     env = {"RAPYER_REDIS_PORT": str(port), "RAPYER_REDIS_ARGS": words}
     return RedisStack("docker", f"redis://{HOST}:{port}/0", command, env)
 
@@ -172,9 +172,9 @@ def _running(stack: RedisStack) -> RedisStack:
 
 
 @functools.cache
-def _compose() -> tuple[str, ...]:
+def compose() -> tuple[str, ...]:
     """Return the compose command of a Docker engine on this machine that answers, else nothing."""
-    if not os.environ.get("DOCKER_HOST", "unix:").startswith("unix:"):
+    if not (os.environ.get("DOCKER_HOST") or "unix:").startswith("unix:"):
         return ()  # another machine's loopback address is out of reach
     if not _works("docker", "version", "--format", "{{.Server.Version}}"):
         return ()
@@ -203,7 +203,7 @@ def _pull() -> None:
     if _works("docker", "image", "inspect", image):
         return
     say(f"pulling {image} (once)")
-    command = [*_compose(), "--file", str(COMPOSE_FILE), "pull"]
+    command = [*compose(), "--file", str(COMPOSE_FILE), "pull"]
     subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
 
 
@@ -239,8 +239,8 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         usage="redis_stack.py run [--private] [-- COMMAND ...]",
         help="start a server, for a command or until Ctrl-C",
-        description="Start a server and run COMMAND with its URL in RAPYER_URL; exit with the code of "
-        "COMMAND. Without one, print the URL and keep the server until Ctrl-C.",
+        description="Start a server, run COMMAND with its URL in RAPYER_URL and exit with the code "
+        "of COMMAND. Without one, print the URL and keep the server until Ctrl-C.",
     )
     run.add_argument("--private", action="store_true", help="neither RAPYER_TEST_URL nor Docker")
     return parser
@@ -260,9 +260,9 @@ def _run(command: Sequence[str], *, private: bool) -> int:
 
 
 def _hold(url: str) -> int:
-    print(url, flush=True)
-    say("Ctrl-C stops it.")
     try:
+        print(url, flush=True)
+        say("Ctrl-C stops it.")
         threading.Event().wait()
     except KeyboardInterrupt:
         say("Redis Stack is gone.")

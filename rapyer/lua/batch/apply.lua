@@ -9,7 +9,7 @@
 --         operations; for each: document, "1" if dependent, name, path, what the operation takes;
 --         reads; for each: document, path;
 --         lock to give back: "" or the number of its key, then its token
--- RETURNS for each read its JSON text or nothing
+-- RETURNS {for each read its JSON text or nothing, what the last operation answers besides}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE ZERO_DIVISION INDEX VALUE ENTRY
 -- FLAGS   -
 --- @include "lib/prelude"
@@ -25,6 +25,7 @@
 --- @include "lib/splice"
 
 local documents, pending = {}, {}
+local last_extra = false
 
 local function take_document(first_key)
   local document = { key = KEYS[first_key], ttl = take(), skip = take() == "skip" }
@@ -47,7 +48,10 @@ local function write_pending(with_backup)
   for _, change in ipairs(pending) do
     if with_backup then put_aside(change.document) end
   end
-  for _, change in ipairs(pending) do change.apply() end
+  for _, change in ipairs(pending) do
+    local _, extra = change.apply()
+    last_extra = extra or false
+  end
   pending = {}
 end
 
@@ -108,4 +112,4 @@ for _, document in ipairs(documents) do expire(document.key, document.ttl) end
 local texts = take_reads()
 local lock = take()
 if lock ~= "" then redis.call("DEL", KEYS[tonumber(lock)]) end
-return texts
+return { texts, last_extra }

@@ -14,5 +14,5 @@ local function run(name)
   if not apply then return fail(code, detail) end
   local truth, extra = apply()
   expire(key, ttl)
-  return { truth or read(key, path), extra }
+  return { truth or read(key, path), extra or false }
 end

@@ -1,0 +1,155 @@
+"""What is worked out once for a model class: options, key field, plans, descriptors, and who owns which keys."""
+
+from __future__ import annotations
+
+import weakref
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from rapyer import _convert
+from rapyer.config import DEFAULTS, RedisConfig
+from rapyer.errors import UsageError
+from rapyer.fields import KeyAnnotation
+from rapyer.types._base import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Plans(dict[str, Plan]):
+    """Field name -> its plan, made when first asked for: by then forward references are resolved."""
+
+    def __init__(self, cls: type[Any], base: type[Any]) -> None:
+        super().__init__()
+        self._cls = weakref.ref(cls)
+        self._base = base
+
+    def __missing__(self, name: str) -> Plan:
+        """Make the plan of a field; extra fields have none of their own."""
+        cls: Any = self._cls()
+        field = cls.__pydantic_fields__.get(name)
+        plan = Plan(Any) if field is None else _convert.plan_of(field.annotation, self._base)
+        self[name] = plan
+        return plan
+
+
+class Field:
+    """Gives a field's value with its link: wraps it when it is touched first."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, model: Any, owner: Any = None) -> Any:
+        """Return the linked value; a class has none."""
+        name = self._name
+        if model is None:
+            raise AttributeError(name)
+        values = model.__dict__
+        if name not in values:
+            raise AttributeError(name)
+        value = values[name]
+        linked = model._plans[name].wrap(value, model, name)
+        if linked is not value:
+            values[name] = linked
+        return linked
+
+    def __set__(self, model: Any, value: Any) -> None:
+        """Keep a value that was validated before."""
+        model.__dict__[self._name] = value
+
+    def __delete__(self, model: Any) -> None:
+        """Forget a value, as Pydantic's models do."""
+        del model.__dict__[self._name]
+
+
+def make_config(cls: type[Any], own: Any) -> RedisConfig:
+    """Return the options of a class: those of its own `Meta`, the rest from its nearest parent."""
+    parent = next(base.Meta for base in cls.__mro__[1:] if isinstance(getattr(base, "Meta", None), RedisConfig))
+    if own is None:
+        return RedisConfig(parent)
+    if isinstance(own, RedisConfig):
+        return RedisConfig(parent, **{name: getattr(own, name) for name in DEFAULTS if name in vars(own)})
+    options = {name: value for name, value in vars(own).items() if not name.startswith("_")}
+    try:
+        return parent.child(options)
+    except UsageError as error:
+        msg = f"{cls.__name__}.Meta: {error}"
+        raise UsageError(msg) from None
+
+
+def key_field(cls: type[Any]) -> str | None:
+    """Return the field that is marked with `KeyAnnotation`."""
+    for name, field in cls.__pydantic_fields__.items():
+        if any(mark is KeyAnnotation or isinstance(mark, KeyAnnotation) for mark in field.metadata):
+            return str(name)
+    return None
+
+
+def pk_text(value: Any) -> str:
+    """Return a key field's value as it stands in the key."""
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def check_names(cls: type[Any], base: type[Any]) -> None:
+    """Refuse fields that would hide what every model has."""
+    taken = sorted(name for name in cls.__pydantic_fields__ if name in _RESERVED or name in vars(base))
+    if taken:
+        msg = (
+            f"{cls.__name__}: a field cannot be called {', '.join(taken)}, which every model has: "
+            f"use another name (an alias may keep the old one outside)"
+        )
+        raise UsageError(msg)
+
+
+_RESERVED = frozenset({"Meta"})
+
+
+class Models:
+    """All model classes of the process, by module and name: a class that is defined again replaces the first."""
+
+    def __init__(self) -> None:
+        self._classes: dict[tuple[str, str], weakref.ref[Any]] = {}
+
+    def add(self, cls: type[Any]) -> None:
+        """Take note of a class."""
+        self._classes[cls.__module__, cls.__qualname__] = weakref.ref(cls)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Go through the classes that are still alive."""
+        for name, reference in list(self._classes.items()):
+            cls = reference()
+            if cls is None:
+                del self._classes[name]
+            else:
+                yield cls
+
+    def belongs(self, prefix: str, key: str) -> bool:
+        """Whether a key that starts with this prefix is no other class's, whose longer prefix fits it."""
+        for cls in self:
+            other = cls.class_key_initials()
+            if len(other) > len(prefix) and other.startswith(f"{prefix}:") and key.startswith(f"{other}:"):
+                return False
+        return True
+
+    def of_key(self, key: str) -> Any:
+        """Return the class whose prefix, the longest that fits, a key has.
+
+        Raises:
+            UsageError: there is none, or there are two.
+        """
+        fitting = [cls for cls in self if key.startswith(f"{cls.class_key_initials()}:")]
+        longest = max((len(cls.class_key_initials()) for cls in fitting), default=0)
+        found = [cls for cls in fitting if len(cls.class_key_initials()) == longest]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            msg = f"no model class has a prefix that fits key {key!r}: import the module that defines it"
+            raise UsageError(msg)
+        names = " and ".join(sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in found))
+        msg = f"{names} share the prefix of key {key!r}: override class_key_initials() in one of them"
+        raise UsageError(msg)
+
+
+models = Models()

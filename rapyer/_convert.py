@@ -1,0 +1,256 @@
+"""From annotations to plans, and from Pydantic's schema of a model to one whose values RedisJSON can hold.
+
+Rules:
+- Annotations stay as written. `plan_of` tells how values of one are wrapped when touched.
+- `rework` bounds integers to 64 bits, refuses what is not finite, and puts linked classes in the place of plain
+  Pydantic models. A type that JSON cannot hold is an error here, at class definition.
+"""
+
+from __future__ import annotations
+
+import types
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, GetCoreSchemaHandler, PydanticSchemaGenerationError
+from pydantic_core import core_schema
+
+from rapyer import _codec
+from rapyer.errors import UsageError
+from rapyer.types import RedisBytes, RedisDatetime, RedisDict, RedisFloat, RedisInt, RedisList, RedisStr
+from rapyer.types._base import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SCALARS: dict[Any, type[Any]] = {
+    str: RedisStr,
+    int: RedisInt,
+    float: RedisFloat,
+    bytes: RedisBytes,
+    datetime: RedisDatetime,
+}
+_UNIONS = (Union, types.UnionType)
+_REDIS_TYPES = tuple(_SCALARS.values())
+
+
+# -- plans -----------------------------------------------------------------------------------------------------------
+
+
+def plan_of(annotation: Any, base: type[Any]) -> Plan:
+    """Return the plan of an annotation.
+
+    Args:
+        annotation: resolved, as Pydantic has it.
+        base: `AtomicRedisModel`.
+    """
+    storable = Annotated[annotation, Storable(base)]
+    core = _core_of(annotation)
+    if core in _SCALARS:
+        return Plan(storable, _SCALARS[core])
+    if core in _REDIS_TYPES:
+        return Plan(storable, core)
+    origin, args = get_origin(core) or core, get_args(core)
+    if origin in (list, RedisList):
+        return Plan(storable, RedisList, plan_of(args[0] if args else Any, base))
+    if _is_text_dict(origin, args):
+        return Plan(storable, RedisDict, plan_of(args[-1] if args else Any, base))
+    if isinstance(core, type) and issubclass(core, BaseModel):
+        kind = core if issubclass(core, base) else linked_class(core, base)
+        return Plan(storable, kind, model=True)
+    return Plan(storable)
+
+
+def _core_of(annotation: Any) -> Any:
+    """Return what is inside `Annotated` and `Optional`."""
+    if get_origin(annotation) is Annotated:
+        return _core_of(get_args(annotation)[0])
+    if isinstance(annotation, TypeVar):
+        return annotation.__bound__ or Any
+    alias = getattr(annotation, "__value__", None)
+    if alias is not None and type(annotation).__name__ == "TypeAliasType":
+        return _core_of(alias)
+    if get_origin(annotation) in _UNIONS:
+        others = [arg for arg in get_args(annotation) if arg is not type(None)]
+        return _core_of(others[0]) if len(others) == 1 else None
+    return annotation
+
+
+def _is_text_dict(origin: Any, args: tuple[Any, ...]) -> bool:
+    return origin is RedisDict or (origin is dict and (not args or _core_of(args[0]) is str))
+
+
+# -- schemas ---------------------------------------------------------------------------------------------------------
+
+
+class Storable:
+    """Marks an annotation whose schema is to be one that RedisJSON can hold."""
+
+    def __init__(self, base: type[Any]) -> None:
+        self.base = base
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Rework the schema Pydantic makes."""
+        return rework(handler(source), handler, self.base, str(source))
+
+
+def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
+    """Return the schema of a model with the schemas of its fields reworked, in place."""
+    found = handler.resolve_ref_schema(schema) if schema["type"] == "definition-ref" else schema
+    fields = _model_fields(found)
+    for name, field in (fields or {}).items():
+        field["schema"] = rework(field["schema"], handler, base, f"{cls.__name__}.{name}")
+    return schema
+
+
+def _model_fields(schema: Any) -> dict[str, Any] | None:
+    while schema["type"] != "model-fields":
+        if "schema" not in schema:
+            return None
+        schema = schema["schema"]
+    fields: dict[str, Any] = schema["fields"]
+    return fields
+
+
+def rework(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    """Return a schema with every part reworked that this module knows about."""
+    change = _CHANGES.get(schema["type"])
+    if change is not None:
+        return change(schema, handler, base, name)
+    result = dict(schema)
+    for part in _PARTS:
+        if part in result:
+            result[part] = _rework_part(result[part], handler, base, name)
+    return result
+
+
+_PARTS = (
+    "schema",
+    "items_schema",
+    "keys_schema",
+    "values_schema",
+    "json_schema",
+    "lax_schema",
+    "strict_schema",
+    "steps",
+    "choices",
+    "fields",
+    "extras_schema",
+)
+
+
+def _rework_part(part: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    if isinstance(part, dict) and isinstance(part.get("type"), str):
+        return rework(part, handler, base, name)
+    if isinstance(part, dict):
+        return {key: _rework_part(item, handler, base, name) for key, item in part.items()}
+    if isinstance(part, list):
+        return [_rework_part(item, handler, base, name) for item in part]
+    if isinstance(part, tuple):
+        return (_rework_part(part[0], handler, base, name), *part[1:])
+    return part
+
+
+def _bounded(schema: Any, *_: Any) -> Any:
+    low = max(schema.get("ge", _codec.INT64[0]), _codec.INT64[0])
+    high = min(schema.get("le", _codec.INT64[-1]), _codec.INT64[-1])
+    return {**schema, "ge": low, "le": high}
+
+
+def _finite(schema: Any, *_: Any) -> Any:
+    return {**schema, "allow_inf_nan": False}
+
+
+def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], _: str) -> Any:
+    found = handler.resolve_ref_schema(schema)
+    return _model(schema, handler, base, found)
+
+
+def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: Any) -> Any:
+    cls = _model_class(found if isinstance(found, dict) else schema)
+    if cls is None or issubclass(cls, base):
+        return schema
+    linked = linked_class(cls, base)
+    return core_schema.no_info_before_validator_function(_relink(cls, linked), handler.generate_schema(linked))
+
+
+def _model_class(schema: Any) -> type[Any] | None:
+    while schema["type"] != "model":
+        if "schema" not in schema or not schema["type"].startswith("function"):
+            return None
+        schema = schema["schema"]
+    cls: type[Any] = schema["cls"]
+    return cls
+
+
+def _relink(plain: type[Any], linked: type[Any]) -> Callable[[Any], Any]:
+    """Return a validator that turns an instance of a plain model into one of its linked class, same content."""
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, plain) or isinstance(value, linked):
+            return value
+        new = linked.__new__(linked)
+        for slot in BaseModel.__slots__:
+            object.__setattr__(new, slot, getattr(value, slot))
+        return new
+
+    return convert
+
+
+def _unstorable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001
+    raise unstorable(name)
+
+
+def _around(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    inner = schema.get("schema")
+    if inner is None or inner["type"] in _OPAQUE:
+        # What comes in is the validator's own business: it may make any object out of JSON.
+        return schema
+    return {**schema, "schema": rework(inner, handler, base, name)}
+
+
+_OPAQUE = ("is-instance", "is-subclass", "callable")
+
+
+def unstorable(name: str) -> UsageError:
+    """Return the error for a field whose type has no JSON form."""
+    return UsageError(
+        f"{name} is of a type that Pydantic cannot turn into JSON and back: say how with "
+        "Annotated[..., PlainSerializer(...), PlainValidator(...)], or mark it as no field (PrivateAttr, ClassVar)"
+    )
+
+
+_CHANGES: dict[str, Callable[..., Any]] = {
+    "int": _bounded,
+    "float": _finite,
+    "definition-ref": _reference,
+    "model": _model,
+    "is-instance": _unstorable,
+    "is-subclass": _unstorable,
+    "callable": _unstorable,
+    "function-wrap": _around,
+    "function-before": _around,
+}
+
+_linked_classes: dict[type[Any], type[Any]] = {}
+
+
+def linked_class(plain: type[Any], base: type[Any]) -> type[Any]:
+    """Return the class that instances of a plain Pydantic model have inside documents: itself, and linked."""
+    if plain not in _linked_classes:
+        namespace = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "_rapyer_plain": plain}
+        _linked_classes[plain] = type(plain)(plain.__name__, (plain, base), namespace)
+    return _linked_classes[plain]
+
+
+
+
+
+def guilty_field(cls: type[Any], handler: GetCoreSchemaHandler) -> str:
+    """Return the name of the first field that Pydantic makes no schema of."""
+    for name, field in cls.__pydantic_fields__.items():
+        try:
+            handler.generate_schema(field.annotation)
+        except PydanticSchemaGenerationError:
+            return f"{cls.__name__}.{name}"
+    return cls.__name__

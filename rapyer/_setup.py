@@ -1,0 +1,106 @@
+"""What is called once or at module level: bind, unbind, find by key, and pipelines over several models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from rapyer import _classes
+from rapyer._dispatch import close_all, dispatcher
+from rapyer._model import AtomicRedisModel
+from rapyer._pipeline import Pipeline
+from rapyer.errors import ServerError, UsageError
+
+OLDEST_SERVER = (7, 0)
+_GET_ONE = (
+    "use Redis Stack 7.2 or newer (`docker run -p 6379:6379 redis/redis-stack-server:7.4.0-v1`), "
+    "Redis 8, or load the RedisJSON module"
+)
+_opened: list[Any] = []
+
+
+async def init_rapyer(redis: Any = None, *, ttl: float | None = None) -> None:
+    """Bind every model class that has no client of its own, check the server, load all scripts.
+
+    Two round trips. Calling it again rebinds. Models defined later are bound, too.
+
+    Args:
+        redis: a `redis.asyncio` client, `decode_responses` on or off, or a URL; None keeps the present one.
+        ttl: seconds until documents expire, for models without a ttl of their own; None means never.
+
+    Raises:
+        ServerError: the server is older than Redis 7 or has no RedisJSON.
+        UsageError: there is neither a client here nor one that was bound before.
+        redis.exceptions.ConnectionError: no Redis answers there.
+    """
+    client = Redis.from_url(redis) if isinstance(redis, str) else redis
+    if client is None:
+        client = AtomicRedisModel.Meta.redis
+    if client is None:
+        msg = "init_rapyer() needs a redis.asyncio client or a URL: init_rapyer('redis://localhost:6379')"
+        raise UsageError(msg)
+    if isinstance(redis, str):
+        _opened.append(client)
+    await _check_server(client)
+    await dispatcher(client).preload()
+    AtomicRedisModel.Meta.redis = client
+    AtomicRedisModel.Meta.ttl = ttl
+
+
+async def _check_server(client: Any) -> None:
+    caller = dispatcher(client)
+    info = (await caller.command("INFO", "server")).decode()
+    lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    version = lines.get("redis_version", "0")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
+        msg = f"the server is Redis {version}, rapyer needs 7.0 or newer: {_GET_ONE}"
+        raise ServerError("INFO", msg)
+    commands = await caller.command("COMMAND", "INFO", "JSON.SET", "JSON.GET", "JSON.MERGE")
+    if not all(commands):
+        msg = f"the server (Redis {version}) has no RedisJSON with JSON.MERGE: {_GET_ONE}"
+        raise ServerError("COMMAND INFO", msg)
+
+
+async def teardown_rapyer() -> None:
+    """Close every connection of the library in this event loop, and the clients it made from URLs.
+
+    Idempotent. Clients that were passed in stay open and are unbound from all models without a client of their own.
+    """
+    await close_all()
+    while _opened:
+        client = _opened.pop()
+        try:
+            await client.aclose()
+        except RedisError as error:
+            raise ServerError("close", str(error)) from error
+    AtomicRedisModel.Meta.redis = None
+    AtomicRedisModel.Meta.ttl = None
+
+
+async def get(key: str) -> Any:
+    """Return the document under a full key as an instance of the class whose prefix it has; 1 round trip.
+
+    Raises:
+        UsageError: no class has this prefix, or two have.
+        KeyNotFound: there is no document.
+        CorruptDocument: what is stored does not validate.
+    """
+    return await _classes.models.of_key(key).get(key)
+
+
+def pipeline(*, ignore_if_deleted: bool = False) -> Pipeline:
+    """Collect what the block does to any number of models and carry it out as one script, all or nothing.
+
+    Models are not refreshed on entry: `load()` those whose values the body reads. Else as `AtomicRedisModel.pipeline`.
+
+    Args:
+        ignore_if_deleted: whether documents that are gone are left alone instead of a `KeyNotFound`.
+
+    Raises:
+        CrossSlot: the documents cannot share a script; nothing was sent.
+    """
+    return Pipeline(None, None, ignore_if_deleted=ignore_if_deleted)
+
+

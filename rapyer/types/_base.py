@@ -1,0 +1,237 @@
+"""What all Redis types share: plans of conversion, in-place operators, save and load.
+
+Rules:
+- Validated values stay plain until they are touched: the plan of a field wraps and links them then. So building,
+  loading and saving a model cost what Pydantic costs.
+- `x += 1` on an immutable value inside a pipeline gives a new value that remembers what was done to which; it
+  records nothing. Assigning it back to its own place does (`remembered`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from rapyer import _codec, _session
+from rapyer._dispatch import Where
+from rapyer._link import Linked, config_of
+from rapyer._ops import Operation
+from rapyer.errors import CorruptDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from rapyer._link import Owner
+    from rapyer._ops import Argument
+    from rapyer._path import Step
+
+#: How values become JSON: bytes as base64, and no constant that is no JSON passes unseen.
+STORAGE_CONFIG = ConfigDict(
+    ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants", allow_inf_nan=False
+)
+
+
+class Plan:
+    """How values of one annotation are wrapped, validated, written and read.
+
+    Args:
+        annotation: the type, ready for Pydantic.
+        kind: the Redis type or model class its values become; None where they stay as they are.
+        element: the plan of what the values contain, for lists, dicts and sets.
+        model: whether `kind` is a model class.
+    """
+
+    def __init__(
+        self, annotation: Any, kind: type[Any] | None = None, element: Plan | None = None, *, model: bool = False
+    ) -> None:
+        self.annotation = annotation
+        self.kind = kind
+        self.element = element
+        self.model = model
+
+    def wrap(self, value: Any, owner: Owner, place: Step) -> Any:
+        """Return the value as a linked one, or as it is where this plan does not concern it."""
+        kind = self.kind
+        if kind is None:
+            return value
+        if not self.model and value.__class__ is kind and value._owner is owner:
+            value._hint = place
+            return value
+        return kind._wrap(value, owner, place, self)
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[list[Any]]:
+        # In a list, because Pydantic takes no config for a bare model.
+        return TypeAdapter(list[self.annotation], config=STORAGE_CONFIG)  # type: ignore[name-defined]
+
+    def validate(self, value: Any) -> Any:
+        """Return the value as Pydantic makes it.
+
+        Raises:
+            pydantic.ValidationError: it does not fit the annotation.
+        """
+        return self._adapter.validate_python([value])[0]
+
+    def dump(self, value: Any) -> bytes:
+        """Return the JSON text of a valid value."""
+        return self._adapter.dump_json([value], round_trip=True, by_alias=False, warnings="error")[1:-1]
+
+    def arguments(self, value: Any) -> tuple[Argument, ...]:
+        """Return a valid value as the scripts take it."""
+        return _codec.arguments(self.dump(value))
+
+    def load(self, text: bytes) -> Any:
+        """Return the plain value of a JSON text."""
+        return self._adapter.validate_json(b"[%b]" % text, by_name=True, by_alias=False)[0]
+
+
+class RedisType(Linked):
+    """A value of a document: its Python type, with a place.
+
+    Its own attributes besides: `key`, `field_name`, `field_path`, `json_path`.
+    """
+
+    _plain: ClassVar[type[Any]] = object
+    _done: tuple[Any, tuple[Operation, ...]] | None = None
+
+    @classmethod
+    def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
+        if not isinstance(value, cls._plain):
+            return value
+        return cls._make(value, owner, place, plan)
+
+    @classmethod
+    def _make(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:  # noqa: ARG003 - containers need it
+        self = cls._of(value)
+        self._owner = owner
+        self._hint = place
+        return self
+
+    @classmethod
+    def _of(cls, value: Any) -> Self:
+        return cls(value)
+
+    def clone(self) -> Any:
+        """Return the plain value, deep, without any tie to the document."""
+        raise NotImplementedError  # pragma: no cover - every type has its own
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        """Pickle and copy as the plain value: a link has no meaning elsewhere."""
+        return _identity, (self.clone(),)
+
+    async def save(self) -> Self:
+        """Write this value, and nothing else, to its place.
+
+        One round trip, one script (`value.set`), atomic. Inside `pipeline()` it joins the block.
+
+        Returns:
+            the value itself.
+
+        Raises:
+            KeyNotFound: the document is gone; nothing is recreated.
+            PathNotFound: what the value is in is gone.
+            LockLost: a lock this task holds on the document was lost.
+            OutcomeUnknown: the connection was lost before the answer.
+        """
+        owner, place = self._linked(), self._place()
+        operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
+        await _session.run(self._document(), operation)
+        return self
+
+    async def load(self) -> Any:
+        """Read this value from its place and put it into the model.
+
+        One round trip, one script (`value.load`).
+
+        Returns:
+            the value as it is now.
+
+        Raises:
+            KeyNotFound: the document is gone.
+            PathNotFound: the value is gone.
+            CorruptDocument: what is stored does not validate.
+        """
+        document, path = self._document(), self.json_path
+        text = await load_text(document, path)
+        return self._accept(text)
+
+    def _accept(self, text: bytes) -> Any:
+        """Put what Redis holds into this value's place and return it linked."""
+        owner, place = self._linked(), self._place()
+        owner._put(place, decode(owner, place, text))
+        return owner._get(place)
+
+    async def _run(self, script: str, *arguments: Argument) -> list[Any] | None:
+        """Run an operation on this value's place; None when it was collected by a pipeline."""
+        return await _session.run(self._document(), Operation(script, self._steps(), arguments))
+
+    def _recording(self) -> _session.Recording | None:
+        return None if self._owner is None else _session.recording_of(self._document())
+
+
+class Immutable(RedisType):
+    """A value that cannot change in place: text, numbers, bytes, timestamps."""
+
+    def clone(self) -> Any:
+        """Return the plain value."""
+        return self._plain(self)
+
+    def _in_place(self, result: Any, script: str | None, *arguments: Argument) -> Any:
+        """Return what an in-place operator gives: inside a pipeline one that remembers the operation."""
+        if result is NotImplemented or script is None or self._recording() is None:
+            return result
+        new = self._of(result)
+        new._owner, new._hint = self._owner, self._hint
+        origin, before = self._done or (self, ())
+        new._done = (origin, (*before, Operation(script, (), arguments)))
+        return new
+
+    async def _change(self, result: Callable[[], Any], script: str, *arguments: Argument) -> Any:
+        """Run an operation now and put the new value into the model; a recorded one takes `result` for it."""
+        owner, place = self._linked(), self._place()
+        reply = await self._run(script, *arguments)
+        if reply is None:
+            owner._put(place, result())
+            return owner._get(place)
+        return self._accept(reply[0])
+
+
+def remembered(value: Any, owner: Owner, place: Step, present: Any) -> tuple[Operation, ...]:
+    """Return the operations that made this value out of the one at its own place, if it is such a value."""
+    done = getattr(value, "_done", None)
+    if done is None or done[0] is not present or value._owner is not owner:
+        return ()
+    steps = (*owner._steps(), place)
+    return tuple(Operation(operation.script, steps, operation.arguments) for operation in done[1])
+
+
+def decode(owner: Owner, place: Step, text: bytes) -> Any:
+    """Return the plain value for a place of a document.
+
+    Raises:
+        CorruptDocument: the text does not validate.
+    """
+    try:
+        return owner._decode(place, text)
+    except ValidationError as error:
+        raise CorruptDocument(owner._document().key) from error
+
+
+async def load_text(document: Any, path: str) -> bytes:
+    """Read one value of a document as JSON text; 1 round trip, script `value.load`."""
+    key, ttl = document.key, _session.read_ttl(config_of(document))
+    script, arguments = ("value.load_refresh", (path, ttl)) if ttl else ("value.load", (path,))
+    caller = _session.dispatcher_of(document)
+    text: bytes = await caller.script(script, [key], arguments, lambda _: Where(key, path))
+    return text
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+__all__ = ["STORAGE_CONFIG", "Immutable", "Plan", "RedisType", "decode", "load_text", "remembered"]

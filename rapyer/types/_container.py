@@ -1,0 +1,149 @@
+"""What lists, dicts and sets share: the owner's side of links, and recording changes.
+
+Rules:
+- A container is an owner: elements are wrapped when first touched and stay in the container, so that an element that
+  moves can be found again.
+- Mutators validate what they take, change the local value, and record the change when the task is inside a pipeline:
+  as the operation the server has for it, else as a set of the whole value.
+- Awaited operations change Redis first; the local value then becomes what Redis holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rapyer import _session
+from rapyer._link import Owner
+from rapyer._ops import Operation
+from rapyer.types._base import Plan, RedisType, decode, remembered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
+    from rapyer._ops import Argument
+    from rapyer._path import Step
+
+_ANY = Plan(Any)
+
+
+class Container(RedisType):
+    """A value that holds others."""
+
+    _element: Plan = _ANY
+    _whole: Plan | None = None
+
+    @classmethod
+    def _make(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
+        self = cls(value)
+        self._owner, self._hint = owner, place
+        self._element, self._whole = plan.element or _ANY, plan
+        return self
+
+    # -- the owner's side ------------------------------------------------------------------------------------------
+
+    def _decode(self, _: Step, text: bytes) -> Any:
+        return self._element.load(text)
+
+    def _encode(self, _: Step, value: Any) -> tuple[Argument, ...]:
+        return self._element.arguments(self._element.validate(value))
+
+    def _place_of(self, child: object, hint: Step) -> Step:
+        raise NotImplementedError  # pragma: no cover - every container has its own
+
+    def _put(self, place: Step, value: Any) -> None:
+        raise NotImplementedError  # pragma: no cover
+
+    def _get(self, place: Step) -> Any:
+        raise NotImplementedError  # pragma: no cover
+
+    def _replace(self, value: Any) -> None:
+        """Take over the content of a plain value of the same kind."""
+        raise NotImplementedError  # pragma: no cover
+
+    # -- changes ---------------------------------------------------------------------------------------------------
+
+    def _valid(self, value: Any) -> Any:
+        # A container of one's own making, in no document, takes anything.
+        return value if self._whole is None else self._element.validate(value)
+
+    def _add(self, recording: _session.Recording, script: str, *arguments: Argument, member: Step | None = None) -> None:
+        recording.add(self._document(), Operation(script, self._steps(), arguments, member))
+
+    def _record(self, script: str, arguments: Callable[[], tuple[Argument, ...]], member: Step | None = None) -> None:
+        recording = self._recording()
+        if recording is not None:
+            self._add(recording, script, *arguments(), member=member)
+
+    def _remembered(self, value: Any, place: Step, present: Any) -> bool:
+        """Record what was done to the value at this place, if this value is the outcome of that."""
+        operations = remembered(value, self, place, present)
+        recording = self._recording() if operations else None
+        if recording is not None:
+            recording.add(self._document(), *operations)
+        return recording is not None
+
+    def _record_whole(self) -> None:
+        recording = self._recording()
+        if recording is not None:
+            owner, place = self._linked(), self._place()
+            operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
+            recording.add(self._document(), operation)
+
+    async def _truth(self, local: Callable[[], Any], script: str, *arguments: Argument, member: Step | None = None) -> Any:
+        """Run an operation now and take over what Redis holds; when it is recorded instead, do `local`.
+
+        Returns:
+            what the operation answers besides the new value; None when it was recorded.
+        """
+        return await self._truth_of(local, Operation(script, self._steps(), arguments, member))
+
+    async def _truth_of(self, local: Callable[[], Any], *operations: Operation) -> Any:
+        reply = await _session.run(self._document(), *operations)
+        if reply is None:
+            return Recorded(local())
+        # First what was done, so that elements keep their identity; then what others did besides.
+        owner, place = self._linked(), self._place()
+        self._replace(decode(owner, place, reply[0]))
+        return reply[1]
+
+    def _accept(self, text: bytes) -> Self:
+        owner, place = self._linked(), self._place()
+        self._replace(decode(owner, place, text))
+        return self
+
+
+class Recorded:
+    """The local result of an operation that a pipeline collected."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def adopt(present: Any, new: Any) -> Any:
+    """Return what to keep at a place that held `present` and now holds `new`: the same object where that can be.
+
+    A variable that a caller holds on a list, a dict or a nested model stays the one in the model.
+    """
+    if isinstance(present, Container) and isinstance(new, present._plain):
+        present._replace(new)
+        return present
+    take_over = getattr(present, "_take_over", None)
+    if take_over is not None and type(new) is type(present):
+        take_over(new)
+        return present
+    return new
+
+
+def plain_copy(value: Any) -> Any:
+    """Return a value without links, deep."""
+    if isinstance(value, RedisType):
+        return value.clone()
+    copy = getattr(value, "model_copy", None)
+    return value if copy is None else copy(deep=True)
+
+
+__all__ = ["Container", "Recorded", "adopt", "plain_copy"]

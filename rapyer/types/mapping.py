@@ -1,0 +1,242 @@
+"""`RedisDict`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from rapyer import _ops, _session
+from rapyer.errors import UsageError
+from rapyer.types._container import Container, Recorded, adopt, plain_copy
+
+if TYPE_CHECKING:
+    from collections.abc import ItemsView, Iterator, ValuesView
+
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+    from typing_extensions import Self
+
+    from rapyer._ops import Operation
+    from rapyer._path import Step
+
+__all__ = ["RedisDict"]
+
+T = TypeVar("T")
+_MISSING: Any = object()
+
+
+class RedisDict(Container, dict[str, T]):
+    """An object in a document: a `dict` of text keys with a place. Its values have a place of their own."""
+
+    _plain = dict
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate as a plain dict; the value is wrapped when it is touched."""
+        value = get_args(source)[0] if get_args(source) else Any
+        return handler.generate_schema(dict[str, value])  # type: ignore[valid-type]
+
+    def clone(self) -> dict[str, T]:
+        """Return a plain dict of plain values, deep."""
+        return {key: plain_copy(value) for key, value in dict.items(self)}
+
+    def __copy__(self) -> dict[str, T]:
+        """Return a plain dict of the same values."""
+        return dict(dict.items(self))
+
+    copy = __copy__
+
+    # -- the owner's side ------------------------------------------------------------------------------------------
+
+    def _place_of(self, child: object, hint: Step) -> str:
+        if dict.get(self, hint, _MISSING) is child:  # type: ignore[call-overload]
+            return str(hint)
+        for key, value in dict.items(self):
+            if value is child:
+                return key
+        msg = "this value is no longer in its dict: take it from the dict again"
+        raise UsageError(msg)
+
+    def _put(self, place: Step, value: Any) -> None:
+        dict.__setitem__(self, place, adopt(dict.get(self, place), value))  # type: ignore[index, call-overload]
+
+    def _get(self, place: Step) -> Any:
+        return self[place]  # type: ignore[index]
+
+    def _replace(self, value: dict[str, Any]) -> None:
+        new = {key: adopt(dict.get(self, key), item) for key, item in value.items()}
+        dict.clear(self)
+        dict.update(self, new)
+
+    def _touch(self, key: str, value: Any) -> Any:
+        linked = self._element.wrap(value, self, key)
+        if linked is not value:
+            dict.__setitem__(self, key, linked)
+        return linked
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a value with its place."""
+        return self._touch(key, dict.__getitem__(self, key))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value with its place, or the default."""
+        return self[key] if key in self else default
+
+    def values(self) -> ValuesView[T]:
+        """Return a view of the values, each with its place."""
+        self._touch_all()
+        return dict.values(self)
+
+    def items(self) -> ItemsView[str, T]:
+        """Return a view of the entries, each value with its place."""
+        self._touch_all()
+        return dict.items(self)
+
+    def _touch_all(self) -> None:
+        for key, value in list(dict.items(self)):
+            self._touch(key, value)
+
+    # -- Python's mutators -----------------------------------------------------------------------------------------
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set one entry; inside `pipeline()` of whatever the dict is in Redis."""
+        self._check_key(key)
+        done = self._remembered(value, key, dict.get(self, key))
+        valid = self._valid(value)
+        dict.__setitem__(self, key, valid)
+        if not done:
+            self._record("map.set_item", lambda: self._element.arguments(valid), member=str(key))
+
+    def __delitem__(self, key: str) -> None:
+        """Remove one entry; inside `pipeline()` it has to be there in Redis, too."""
+        dict.__delitem__(self, key)
+        self._record("map.delete_item", tuple, member=str(key))
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set entries; inside `pipeline()` of whatever the dict is in Redis."""
+        valid = self._valid_entries(*args, **kwargs)
+        recording = self._recording()
+        if recording is not None:
+            recording.add(self._document(), *self._update_operations(valid))
+        dict.update(self, valid)
+
+    def pop(self, key: str, default: Any = _MISSING) -> Any:
+        """Remove and return one entry; without default it has to be there, inside `pipeline()` in Redis, too."""
+        present = key in self
+        value = dict.pop(self, key) if default is _MISSING else dict.pop(self, key, default)
+        script = "map.delete_item" if default is _MISSING else "map.pop"
+        if present or default is not _MISSING:
+            self._record(script, tuple, member=str(key))
+        return value
+
+    def popitem(self) -> tuple[str, T]:
+        """Remove and return the last entry; inside `pipeline()` the same one is removed in Redis."""
+        key, value = dict.popitem(self)
+        self._record("map.delete_item", tuple, member=key)
+        return key, value
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return an entry; set it first if it is missing here."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def clear(self) -> None:
+        """Remove all entries, also those that others put in meanwhile."""
+        dict.clear(self)
+        self._record("value.clear", lambda: ("object", "{}"))
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+        """Set entries."""
+        self.update(other)
+        return self
+
+    def _valid_entries(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        entries = dict(*args, **kwargs)
+        for key in entries:
+            self._check_key(key)
+        return {str(key): self._valid(value) for key, value in entries.items()}
+
+    def _check_key(self, key: Any) -> None:
+        if not isinstance(key, str):
+            msg = f"keys of a dict in a document are text, not {type(key).__name__}: use str(key)"
+            raise TypeError(msg)
+
+    def _update_operations(self, entries: dict[str, Any]) -> list[Operation]:
+        values = [(key, self._element.arguments(value)) for key, value in entries.items()]
+        return _ops.update("map.update", self._steps(), values)
+
+    # -- operations at once ----------------------------------------------------------------------------------------
+
+    async def aset_item(self, key: str, value: T) -> Self:
+        """Set one entry of whatever the dict is in Redis.
+
+        One round trip, one script (`map.set_item`), atomic. Afterwards the local dict is what Redis holds.
+
+        Args:
+            key: any text.
+            value: validated as a value of this dict.
+
+        Returns:
+            the dict itself.
+
+        Raises:
+            KeyNotFound: the document is gone; nothing is recreated.
+            PathNotFound, WrongType: there is no object at this place any more.
+            LockLost, OutcomeUnknown: as for every write.
+        """
+        self._check_key(key)
+        valid = self._valid(value)
+        arguments = self._element.arguments(valid)
+        await self._truth(lambda: dict.__setitem__(self, key, valid), "map.set_item", *arguments, member=str(key))
+        return self
+
+    async def adel_item(self, key: str) -> Self:
+        """Remove one entry; one round trip, `map.delete_item`; see `aset_item`.
+
+        Raises:
+            KeyError: there is none in Redis; nothing is changed.
+        """
+        self._check_key(key)
+        await self._truth(lambda: dict.__delitem__(self, key), "map.delete_item", member=str(key))
+        return self
+
+    async def aupdate(self, *args: Any, **kwargs: Any) -> Self:
+        """Set entries, all or none; one round trip, `map.update`; takes what `dict.update` takes; see `aset_item`."""
+        valid = self._valid_entries(*args, **kwargs)
+        await self._truth_of(lambda: dict.update(self, valid), *self._update_operations(valid))
+        return self
+
+    async def apop(self, key: str, default: Any = None) -> Any:
+        """Remove one entry and return its value as Redis has it, plain; the default where there is none.
+
+        One round trip, one script (`map.pop`), atomic: no two callers get the same entry. See `aset_item`.
+        """
+        self._check_key(key)
+        answer = await self._truth(lambda: dict.pop(self, key, default), "map.pop", member=str(key))
+        if isinstance(answer, Recorded):
+            return answer.value
+        return default if answer is None else self._element.load(answer)
+
+    async def apopitem(self) -> tuple[str, T]:
+        """Remove the entry that was added last and return it as Redis has it, plain.
+
+        One round trip, one script (`map.pop_item`), atomic. See `aset_item`.
+
+        Raises:
+            KeyError: the dict is empty in Redis.
+        """
+        if _session.recording_of(self._document()) is not None:
+            return self.popitem()
+        answer = await self._truth(tuple, "map.pop_item")
+        return answer[0].decode(), self._element.load(answer[1])
+
+    async def aclear(self) -> Self:
+        """Remove all entries; one round trip, `value.clear`; see `aset_item`."""
+        await self._truth(lambda: dict.clear(self), "value.clear", "object", "{}")
+        return self
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[str]: ...

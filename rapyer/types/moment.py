@@ -1,0 +1,85 @@
+"""`RedisDatetime`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from rapyer.types._base import Immutable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from rapyer._ops import Argument
+
+__all__ = ["RedisDatetime"]
+
+
+class RedisDatetime(Immutable, datetime):
+    """A timestamp in a document, stored as ISO 8601 with microseconds and offset: a `datetime` with a place."""
+
+    _plain = datetime
+
+    @classmethod
+    def _of(cls, value: datetime) -> Self:
+        return cls(
+            value.year,
+            value.month,
+            value.day,
+            value.hour,
+            value.minute,
+            value.second,
+            value.microsecond,
+            value.tzinfo,
+            fold=value.fold,
+        )
+
+    def clone(self) -> datetime:
+        """Return the plain timestamp."""
+        return datetime(
+            self.year,
+            self.month,
+            self.day,
+            self.hour,
+            self.minute,
+            self.second,
+            self.microsecond,
+            self.tzinfo,
+            fold=self.fold,
+        )
+
+    async def aadd(self, duration: timedelta) -> Self:
+        """Move the timestamp, wherever it is in Redis, and put the result into the model.
+
+        One round trip, one script (`moment.add`), atomic. The offset stays, microseconds are kept.
+
+        Args:
+            duration: how far, may be negative.
+
+        Returns:
+            the new timestamp.
+
+        Raises:
+            OutOfRange: the result is outside the years 1 to 9999; nothing is written.
+            KeyNotFound: the document is gone; nothing is recreated.
+            PathNotFound, WrongType: there is no timestamp at this place any more.
+            LockLost, OutcomeUnknown: as for every write.
+        """
+        new: Self = await self._change(lambda: self.clone() + duration, "moment.add", *_parts(duration))
+        return new
+
+    def __iadd__(self, other: timedelta) -> Any:
+        """Move forward; inside `pipeline()` from wherever the timestamp is in Redis."""
+        if not isinstance(other, timedelta):
+            return NotImplemented
+        return self._in_place(self.clone() + other, "moment.add", *_parts(other))
+
+    def __isub__(self, other: Any) -> Any:
+        """Move back; inside `pipeline()` from wherever the timestamp is in Redis."""
+        if not isinstance(other, timedelta):
+            return self.clone() - other
+        return self._in_place(self.clone() - other, "moment.add", *_parts(-other))
+
+
+def _parts(duration: timedelta) -> tuple[Argument, ...]:
+    return str(duration.days), str(duration.seconds), str(duration.microseconds)

@@ -1,0 +1,148 @@
+"""`RedisInt` and `RedisFloat`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rapyer import _codec
+from rapyer.errors import OutOfRange
+from rapyer.types._base import Immutable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["RedisFloat", "RedisInt"]
+
+
+class RedisInt(Immutable, int):
+    """An integer of signed 64 bits in a document: an `int` with a place."""
+
+    _plain = int
+
+    async def increase(self, amount: int = 1) -> Self:
+        """Add to whatever the number is in Redis and put the result into the model.
+
+        One round trip, one script (`number.increase`), atomic: concurrent calls all count.
+
+        Args:
+            amount: an integer of signed 64 bits, may be negative.
+
+        Returns:
+            the new number.
+
+        Raises:
+            OutOfRange: the result or the amount leaves signed 64 bits; nothing is written.
+            KeyNotFound: the document is gone; nothing is recreated.
+            PathNotFound, WrongType: there is no integer at this place any more.
+            LockLost, OutcomeUnknown: as for every write.
+        """
+        if isinstance(amount, float) or not isinstance(amount, int):
+            msg = f"increase() of an integer takes an integer, not {type(amount).__name__}"
+            raise TypeError(msg)
+        self._check(amount)
+        new: Self = await self._change(lambda: self._checked_sum(amount), "number.increase", _decimal(amount))
+        return new
+
+    def _checked_sum(self, amount: int) -> int:
+        result = int(self) + amount
+        self._check(result)
+        return result
+
+    def _check(self, value: int) -> None:
+        if value not in _codec.INT64:
+            raise OutOfRange(self.key, self.json_path)
+
+    def _operator(self, result: Any, script: str, other: Any) -> Any:
+        # Whatever is no integer is a plain value: assigning it replaces the field.
+        if not isinstance(other, int) or type(result) is not int or other not in _codec.INT64:
+            return result
+        return self._in_place(result, script, _decimal(other))
+
+    def __iadd__(self, other: int) -> Any:
+        """Add; inside `pipeline()` to whatever the number is in Redis."""
+        return self._operator(int.__add__(self, other), "number.increase", other)
+
+    def __isub__(self, other: int) -> Any:
+        """Subtract; inside `pipeline()` from whatever the number is in Redis."""
+        return self._operator(int.__sub__(self, other), "number.decrease", other)
+
+    def __imul__(self, other: int) -> Any:
+        """Multiply; inside `pipeline()` whatever the number is in Redis."""
+        return self._operator(int.__mul__(self, other), "number.multiply", other)
+
+    def __ifloordiv__(self, other: int) -> Any:
+        """Divide and round down; inside `pipeline()` whatever the number is in Redis."""
+        return self._operator(int.__floordiv__(self, other), "number.floor_divide", other)
+
+    def __imod__(self, other: int) -> Any:
+        """Keep the remainder; inside `pipeline()` of whatever the number is in Redis."""
+        return self._operator(int.__mod__(self, other), "number.modulo", other)
+
+    def __ipow__(self, other: int) -> Any:
+        """Raise to a power; inside `pipeline()` whatever the number is in Redis."""
+        if isinstance(other, int) and abs(self) > 1 and other > _codec.INT64_BITS:
+            raise OutOfRange(self.key, self.json_path) if self._owner else OverflowError(other)
+        return self._operator(int.__pow__(self, other), "number.power", other)
+
+
+class RedisFloat(Immutable, float):
+    """A finite double in a document: a `float` with a place."""
+
+    _plain = float
+
+    async def increase(self, amount: float = 1.0) -> Self:
+        """Add to whatever the number is in Redis and put the result into the model.
+
+        One round trip, one script (`number.increase_double`), atomic; the sum is rounded as Python rounds it.
+
+        Args:
+            amount: a finite number, may be negative.
+
+        Returns:
+            the new number.
+
+        Raises:
+            OutOfRange: the result is not finite; nothing is written.
+            KeyNotFound: the document is gone; nothing is recreated.
+            PathNotFound, WrongType: there is no number at this place any more.
+            LockLost, OutcomeUnknown: as for every write.
+        """
+        self._check(float(amount))
+        new: Self = await self._change(
+            lambda: self._checked_sum(amount), "number.increase_double", repr(float(amount))
+        )
+        return new
+
+    def _checked_sum(self, amount: float) -> float:
+        result = float(self) + amount
+        self._check(result)
+        return result
+
+    def _check(self, value: float) -> None:
+        if value - value != 0:  # infinite or no number
+            raise OutOfRange(self.key, self.json_path)
+
+    def _operator(self, result: Any, script: str, other: Any) -> Any:
+        if not isinstance(other, (int, float)) or type(result) is not float:
+            return result
+        return self._in_place(result, script, repr(float(other)))
+
+    def __iadd__(self, other: float) -> Any:
+        """Add; inside `pipeline()` to whatever the number is in Redis."""
+        return self._operator(float.__add__(self, other), "number.increase_double", other)
+
+    def __isub__(self, other: float) -> Any:
+        """Subtract; inside `pipeline()` from whatever the number is in Redis."""
+        return self._operator(float.__sub__(self, other), "number.decrease_double", other)
+
+    def __imul__(self, other: float) -> Any:
+        """Multiply; inside `pipeline()` whatever the number is in Redis."""
+        return self._operator(float.__mul__(self, other), "number.multiply_double", other)
+
+    def __itruediv__(self, other: float) -> Any:
+        """Divide; inside `pipeline()` whatever the number is in Redis."""
+        return self._operator(float.__truediv__(self, other), "number.divide_double", other)
+
+
+def _decimal(value: int) -> str:
+    return str(int(value))

@@ -1,0 +1,254 @@
+"""`RedisList`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args
+
+from rapyer.errors import UsageError
+from rapyer.types._container import Container, Recorded, adopt, plain_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+    from typing_extensions import Self
+
+    from rapyer._ops import Argument
+    from rapyer._path import Step
+
+__all__ = ["RedisList"]
+
+T = TypeVar("T")
+
+
+class RedisList(Container, list[T]):
+    """An array in a document: a `list` with a place. Its elements have a place of their own."""
+
+    _plain = list
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate as a plain list; the value is wrapped when it is touched."""
+        return handler.generate_schema(list[get_args(source)[0]] if get_args(source) else list)  # type: ignore[misc]
+
+    def clone(self) -> list[T]:
+        """Return a plain list of plain values, deep."""
+        return [plain_copy(item) for item in list.__iter__(self)]
+
+    def __copy__(self) -> list[T]:
+        """Return a plain list of the same elements."""
+        return list(list.__iter__(self))
+
+    # -- the owner's side ------------------------------------------------------------------------------------------
+
+    def _place_of(self, child: object, hint: Step) -> int:
+        if isinstance(hint, int) and 0 <= hint < len(self) and list.__getitem__(self, hint) is child:
+            return int(hint)
+        for index, item in enumerate(list.__iter__(self)):
+            if item is child:
+                return index
+        msg = "this element is no longer in its list: take it from the list again"
+        raise UsageError(msg)
+
+    def _put(self, place: Step, value: Any) -> None:
+        list.__setitem__(self, place, adopt(list.__getitem__(self, place), value))  # type: ignore[index]
+
+    def _get(self, place: Step) -> Any:
+        return self._touch(place, list.__getitem__(self, place))  # type: ignore[index]
+
+    def _replace(self, value: list[Any]) -> None:
+        present = list(list.__iter__(self))
+        kept = [adopt(old, new) for old, new in zip(present, value, strict=False)]
+        list.__setitem__(self, slice(None), [*kept, *value[len(kept) :]])
+
+    def _touch(self, index: Any, item: Any) -> Any:
+        linked = self._element.wrap(item, self, index)
+        if linked is not item:
+            list.__setitem__(self, index, linked)
+        return linked
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return an element with its place, or a plain list of such for a slice."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        item = list.__getitem__(self, index)
+        return self._touch(int(index) % len(self), item)
+
+    def __iter__(self) -> Iterator[T]:
+        """Go through the elements, each with its place."""
+        for index, item in enumerate(list.__iter__(self)):
+            yield self._touch(index, item)
+
+    def __reversed__(self) -> Iterator[T]:
+        """Go through the elements from the last to the first."""
+        for index in range(len(self) - 1, -1, -1):
+            yield self[index]
+
+    # -- Python's mutators -----------------------------------------------------------------------------------------
+
+    def append(self, value: T) -> None:
+        """Append; inside `pipeline()` to whatever the list is in Redis."""
+        self.extend((value,))
+
+    def extend(self, values: Iterable[T]) -> None:
+        """Append all; inside `pipeline()` to whatever the list is in Redis."""
+        valid = [self._valid(value) for value in values]
+        self._record("list.extend", lambda: self._count_and_values(valid))
+        list.extend(self, valid)
+
+    def insert(self, index: SupportsIndex, value: T) -> None:
+        """Insert; inside `pipeline()` into whatever the list is in Redis."""
+        valid = self._valid(value)
+        place = index.__index__()
+        self._record("list.insert", lambda: (str(place), *self._element.arguments(valid)))
+        list.insert(self, place, valid)
+
+    def pop(self, index: SupportsIndex = -1) -> T:
+        """Remove and return an element; inside `pipeline()` the one that is there in Redis is removed."""
+        place = index.__index__()
+        popped: T = list.pop(self, place)
+        self._record("list.pop", lambda: (str(place), "refuse"))
+        return popped
+
+    def remove(self, value: T) -> None:
+        """Remove the first equal element; inside `pipeline()` of whatever the list is in Redis."""
+        valid = self._valid(value)
+        list.remove(self, valid)
+        self._record("list.remove", lambda: (self._element.dump(valid), "0"))
+
+    def clear(self) -> None:
+        """Remove all elements, also those that others put in meanwhile."""
+        list.clear(self)
+        self._record("value.clear", lambda: ("array", "[]"))
+
+    def reverse(self) -> None:
+        """Turn the order around; inside `pipeline()` the whole list is set."""
+        list.reverse(self)
+        self._record_whole()
+
+    def sort(self, *, key: Callable[[T], Any] | None = None, reverse: bool = False) -> None:
+        """Sort; inside `pipeline()` the whole list is set."""
+        list.sort(self, key=key, reverse=reverse)  # type: ignore[type-var, arg-type]
+        self._record_whole()
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Replace an element, or a slice of them."""
+        if isinstance(index, slice):
+            list.__setitem__(self, index, [self._valid(item) for item in value])
+            self._record_whole()
+            return
+        place = index.__index__()
+        present = list.__getitem__(self, place)
+        done = self._remembered(value, place % len(self), present)
+        valid = self._valid(value)
+        list.__setitem__(self, place, valid)
+        if done:
+            return
+        self._record("list.set_item", lambda: (str(place), *self._element.arguments(valid)))
+
+    def __delitem__(self, index: Any) -> None:
+        """Remove an element, or a slice of them."""
+        list.__delitem__(self, index)
+        if isinstance(index, slice):
+            self._record_whole()
+        else:
+            self._record("list.pop", lambda: (str(index.__index__()), "refuse"))
+
+    def __iadd__(self, values: Iterable[T]) -> Self:  # type: ignore[override, misc]
+        """Append all."""
+        self.extend(values)
+        return self
+
+    def __imul__(self, count: SupportsIndex) -> Self:
+        """Repeat the elements; inside `pipeline()` the whole list is set."""
+        list.__imul__(self, count)
+        self._record_whole()
+        return self
+
+    def _count_and_values(self, values: list[Any]) -> tuple[Argument, ...]:
+        flat = [part for value in values for part in self._element.arguments(value)]
+        return (str(len(values)), *flat)
+
+    # -- operations at once ----------------------------------------------------------------------------------------
+
+    async def aappend(self, value: T) -> Self:
+        """Append to whatever the list is in Redis.
+
+        One round trip, one script (`list.extend`), atomic. Afterwards the local list is what Redis holds.
+
+        Args:
+            value: what to append; validated as an element.
+
+        Returns:
+            the list itself.
+
+        Raises:
+            KeyNotFound: the document is gone; nothing is recreated.
+            PathNotFound, WrongType: there is no array at this place any more.
+            LockLost, OutcomeUnknown: as for every write.
+        """
+        return await self.aextend((value,))
+
+    async def aextend(self, values: Iterable[T]) -> Self:
+        """Append all, at one time; one round trip, `list.extend`; see `aappend`."""
+        valid = [self._valid(value) for value in values]
+        await self._truth(lambda: list.extend(self, valid), "list.extend", *self._count_and_values(valid))
+        return self
+
+    async def ainsert(self, index: SupportsIndex, value: T) -> Self:
+        """Insert before an index, outside means the nearest end; one round trip, `list.insert`; see `aappend`."""
+        valid, place = self._valid(value), index.__index__()
+        arguments = (str(place), *self._element.arguments(valid))
+        await self._truth(lambda: list.insert(self, place, valid), "list.insert", *arguments)
+        return self
+
+    async def apop(self, index: SupportsIndex = -1) -> T | None:
+        """Remove and return an element as Redis has it.
+
+        One round trip, one script (`list.pop`), atomic: no two callers get the same element.
+
+        Args:
+            index: which; negative counts from the end.
+
+        Returns:
+            the element, plain; None when the list is empty.
+
+        Raises:
+            IndexError: the list is not empty and has no such element.
+            KeyNotFound, PathNotFound, WrongType, LockLost, OutcomeUnknown: see `aappend`.
+        """
+        place = index.__index__()
+        answer = await self._truth(lambda: list.pop(self, place) if self else None, "list.pop", str(place), "none")
+        if isinstance(answer, Recorded):
+            popped: T | None = answer.value
+            return popped
+        return None if answer is None else self._element.load(answer)
+
+    async def aremove(self, value: T) -> Self:
+        """Remove the first element that equals the value; one round trip, `list.remove`; see `aappend`.
+
+        Raises:
+            ValueError: there is none; nothing is changed.
+        """
+        valid = self._valid(value)
+        await self._truth(lambda: list.remove(self, valid), "list.remove", self._element.dump(valid), "0")
+        return self
+
+    async def aset_item(self, index: SupportsIndex, value: T) -> Self:
+        """Replace one element; one round trip, `list.set_item`; see `aappend`.
+
+        Raises:
+            IndexError: the list has no such element; nothing is changed.
+        """
+        valid, place = self._valid(value), index.__index__()
+        arguments = (str(place), *self._element.arguments(valid))
+        await self._truth(lambda: list.__setitem__(self, place, valid), "list.set_item", *arguments)
+        return self
+
+    async def aclear(self) -> Self:
+        """Remove all elements; one round trip, `value.clear`; see `aappend`."""
+        await self._truth(lambda: list.clear(self), "value.clear", "array", "[]")
+        return self

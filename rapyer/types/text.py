@@ -1,0 +1,63 @@
+"""`RedisStr` and `RedisBytes`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rapyer.types._base import Immutable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["RedisBytes", "RedisStr"]
+
+
+class RedisStr(Immutable, str):
+    """Text in a document: a `str` with a place."""
+
+    _plain = str
+
+    async def aappend(self, text: str) -> Self:
+        """Append to whatever the text is in Redis and put the result into the model.
+
+        One round trip, one script (`text.append`), atomic.
+
+        Args:
+            text: what to append.
+
+        Returns:
+            the new text.
+
+        Raises:
+            KeyNotFound: the document is gone; nothing is recreated.
+            PathNotFound, WrongType: there is no text at this place any more.
+            LockLost, OutcomeUnknown: as for every write.
+        """
+        new: Self = await self._change(lambda: str.__add__(self, text), "text.append", _json_text(text))
+        return new
+
+    def __iadd__(self, other: str) -> Any:
+        """Append; inside `pipeline()` to whatever the text is in Redis."""
+        if not isinstance(other, str):
+            return NotImplemented
+        return self._in_place(str.__add__(self, other), "text.append", _json_text(other))
+
+
+class RedisBytes(Immutable, bytes):
+    """Bytes in a document, stored as base64: `bytes` with a place."""
+
+    _plain = bytes
+
+    def __iadd__(self, other: bytes) -> Any:
+        """Append; inside `pipeline()` to whatever the bytes are in Redis."""
+        if not isinstance(other, (bytes, bytearray, memoryview)):
+            return NotImplemented
+        return self._in_place(bytes.__add__(self, other), "bytes.append", bytes(other))
+
+
+def _json_text(text: str) -> str:
+    if not isinstance(text, str):
+        msg = f"text can be appended to text, not {type(text).__name__}"
+        raise TypeError(msg)
+    return json.dumps(str(text), ensure_ascii=False)
