@@ -1,0 +1,45 @@
+"""Build wheel and sdist, then run the suite against the installed wheel where the sources are not to be found."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+from make_venv import ROOT, _tools
+
+#: What the tests need of the clone; the package itself has to come from the wheel.
+NEEDED = ("tests", "scripts", "docs", "pyproject.toml", "docker-compose.yml", "README.md", "Makefile", "CHANGELOG.md")
+
+
+def main() -> int:
+    """Build, install into a fresh environment, test; options are handed to pytest."""
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "build", "--outdir", "dist"], cwd=ROOT, check=True)
+    wheel = next((ROOT / "dist").glob("*.whl"))
+    with tempfile.TemporaryDirectory(prefix="rapyer-wheel-") as name:
+        folder = Path(name)
+        python = folder / "venv" / "bin" / "python"
+        venv.EnvBuilder(with_pip=False, symlinks=True).create(folder / "venv")
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+        subprocess.run([*pip, str(wheel), *_tools()], check=True)
+        _copy_without_sources(folder / "clone")
+        options = sys.argv[1:] or ["-n", "auto", "-m", "not slow"]
+        return subprocess.run([str(python), "-m", "pytest", "-q", *options], cwd=folder / "clone", check=False).returncode
+
+
+def _copy_without_sources(target: Path) -> None:
+    target.mkdir()
+    for name in NEEDED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, target / name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
