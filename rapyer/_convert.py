@@ -243,14 +243,16 @@ def linked_class(plain: type[Any], base: type[Any]) -> type[Any]:
     return _linked_classes[plain]
 
 
-
-
-
-def guilty_field(cls: type[Any], handler: GetCoreSchemaHandler) -> str:
+def guilty_field(cls: Any, handler: GetCoreSchemaHandler) -> str:
     """Return the name of the first field that Pydantic makes no schema of."""
-    for name, field in cls.__pydantic_fields__.items():
-        try:
-            handler.generate_schema(field.annotation)
-        except PydanticSchemaGenerationError:
-            return f"{cls.__name__}.{name}"
-    return cls.__name__
+    fields = cls.__pydantic_fields__.items()
+    guilty = (name for name, field in fields if not _has_schema(field.annotation, handler))
+    return f"{cls.__name__}.{next(guilty, '?')}"
+
+
+def _has_schema(annotation: Any, handler: GetCoreSchemaHandler) -> bool:
+    try:
+        handler.generate_schema(annotation)
+    except PydanticSchemaGenerationError:
+        return False
+    return True

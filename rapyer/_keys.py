@@ -60,7 +60,7 @@ def hash_tag(key: str) -> str:
     """
     start = key.find("{")
     end = key.find("}", start + 1)
-    if 0 <= start and start + 1 < end:
+    if start >= 0 and start + 1 < end:
         return key[start + 1 : end]
     if key and "}" not in key:
         return key

@@ -57,8 +57,7 @@ class Linked:
     def _linked(self) -> Owner:
         if self._owner is None:
             msg = (
-                "this value is in no document: take it from a model's field (user.tags), "
-                "not from a variable of its own"
+                "this value is in no document: take it from a model's field (user.tags), not from a variable of its own"
             )
             raise UsageError(msg)
         return self._owner

@@ -42,7 +42,7 @@ class Lock:
         lease: seconds until the lock ends by itself.
     """
 
-    def __init__(  # noqa: PLR0913 - all of them make the lock
+    def __init__(
         self, client: Any, config: Any, key: str, action: str, timeout: float | None, lease: float | None
     ) -> None:
         self._client = client

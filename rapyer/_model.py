@@ -1,50 +1,32 @@
-"""`AtomicRedisModel`: fields, links, and methods that hand on to the layers below.
-
-Rules:
-- Field values lie in `__dict__` as Pydantic made them. A `Field` descriptor wraps and links one when it is touched.
-- Assigning a field goes through Pydantic's validation; inside a pipeline it is recorded as well.
-- What is stored is Pydantic's JSON under field names, aliases aside, so that a path is what the model calls it.
-"""
+"""`AtomicRedisModel`: the public methods, which hand on to the layers below."""
 
 from __future__ import annotations
 
-import json
-import uuid
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, ValidationError
+from pydantic import ValidationError
 
-from rapyer import _classes, _codec, _content, _convert, _keys, _ops, _query, _session
+from rapyer import _blocks, _classes, _codec, _keys, _ops, _query, _session
 from rapyer._dispatch import Where, dispatcher
 from rapyer._lock import Lock
+from rapyer._node import Node, owner_of
 from rapyer._ops import Operation
-from rapyer._path import absolute, render
 from rapyer._pipeline import Pipeline
-from rapyer._schema import FieldReaders
-from rapyer.config import RedisConfig
 from rapyer.errors import CorruptDocument, KeyNotFound, UsageError
-from rapyer.types._base import STORAGE_CONFIG, decode, load_text, remembered
-from rapyer.types._container import adopt
+from rapyer.types._base import decode, load_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from pydantic import GetCoreSchemaHandler
-    from pydantic_core import CoreSchema
     from typing_extensions import Self
-
-    from rapyer._link import Owner
-    from rapyer._ops import Argument
-    from rapyer._path import Step, Steps
-    from rapyer.types._base import Plan
 
 __all__ = ["AtomicRedisModel"]
 
 _set = object.__setattr__
 
 
-class AtomicRedisModel(BaseModel):
+class AtomicRedisModel(Node):
     """A Pydantic model that lives in Redis as one RedisJSON document; every operation is one Lua script.
 
     Write the fields as plain annotations. Inside a document their values are Redis types, which are those Python types
@@ -53,200 +35,12 @@ class AtomicRedisModel(BaseModel):
     `Meta`, a nested class, takes the options of `rapyer.config.RedisConfig`.
     """
 
-    __slots__ = ("_hint", "_own_pk", "_owner")
-
-    model_config = ConfigDict(validate_assignment=True, **STORAGE_CONFIG)
-
-    Meta: ClassVar[Any] = RedisConfig()
-    _plans: ClassVar[_classes.Plans]
-    _readers: ClassVar[FieldReaders]
-    _key_name: ClassVar[Any] = None
-    _rapyer_plain: ClassVar[Any] = None
-
-    # -- the class -------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Work out what is needed once for each class."""
-        super().__pydantic_init_subclass__(**kwargs)
-        cls.Meta = _classes.make_config(cls, cls.__dict__.get("Meta"))
-        cls._plans = _classes.Plans(cls, AtomicRedisModel)
-        cls._readers = FieldReaders(cls)
-        cls._key_name = _classes.key_field(cls)
-        for name in cls.__pydantic_fields__:
-            setattr(cls, name, _classes.Field(name))
-        if cls._rapyer_plain is None:
-            _classes.check_names(cls, AtomicRedisModel)
-            _classes.models.add(cls)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Make a schema whose values RedisJSON can hold."""
-        try:
-            schema: CoreSchema = handler(source)
-        except PydanticSchemaGenerationError as error:
-            raise _convert.unstorable(_convert.guilty_field(cls, handler)) from error
-        if cls.__base__ is BaseModel:
-            return schema  # this class itself: it has no fields
-        reworked: CoreSchema = _convert.rework_model(cls, schema, handler, AtomicRedisModel)
-        return reworked
+    __slots__ = ()
 
     @classmethod
     def class_key_initials(cls) -> str:
         """Return what keys of this class start with: the class name, unless overridden."""
         return cls.__name__
-
-    @classmethod
-    def _wrap(cls, value: Any, owner: Owner, place: Step, _: Plan) -> Any:
-        """Link a nested model to where it is; one that stands elsewhere is copied first."""
-        if not isinstance(value, AtomicRedisModel):
-            return value
-        present = _owner_of(value)
-        if present is owner:
-            _set(value, "_hint", place)
-            return value
-        if present is not None or _own_pk(value) is not None:
-            value = value.model_copy()
-        _set(value, "_owner", owner)
-        _set(value, "_hint", place)
-        return value
-
-    # -- places ----------------------------------------------------------------------------------------------------
-
-    def _document(self) -> Any:
-        owner = _owner_of(self)
-        return self if owner is None else owner._document()
-
-    def _steps(self) -> Steps:
-        owner = _owner_of(self)
-        return () if owner is None else (*owner._steps(), owner._place_of(self, self._hint))
-
-    @property
-    def pk(self) -> str:
-        """The primary key: the `KeyAnnotation` field as text, else a UUID4 of this instance."""
-        if self._key_name is not None:
-            return _classes.pk_text(self.__dict__[self._key_name])
-        own = _own_pk(self)
-        if own is None:
-            own = str(uuid.uuid4())
-            _set(self, "_own_pk", own)
-        return own
-
-    @property
-    def key(self) -> str:
-        """The Redis key of the document: `{prefix}:{pk}`; a nested model has its root's."""
-        document = self._document()
-        return _keys.document_key(document.class_key_initials(), document.pk)
-
-    @property
-    def field_name(self) -> str:
-        """A nested model's own name: its field, its key in a dict, its index in a list; empty at the root."""
-        owner = _owner_of(self)
-        return "" if owner is None else str(owner._place_of(self, self._hint))
-
-    @property
-    def field_path(self) -> str:
-        """The path from the document's root: `.profile.address`; empty at the root."""
-        return render(AtomicRedisModel._steps(self))
-
-    @property
-    def json_path(self) -> str:
-        """The JSONPath as Redis takes it: `$` at the root, else `$` and `field_path`."""
-        return absolute(AtomicRedisModel._steps(self))
-
-    def is_inner_model(self) -> bool:
-        """Return True if this model is a field of another or an element of its containers."""
-        return _owner_of(self) is not None
-
-    # -- the owner's side of links ---------------------------------------------------------------------------------
-
-    def _place_of(self, _: object, hint: Step) -> Step:
-        return hint
-
-    def _get(self, place: Step) -> Any:
-        return getattr(self, str(place))
-
-    def _put(self, place: Step, value: Any) -> None:
-        self.__dict__[str(place)] = adopt(self.__dict__.get(str(place)), value)
-
-    def _decode(self, place: Step, text: bytes) -> Any:
-        if place not in type(self).__pydantic_fields__:
-            return json.loads(text)
-        return self._readers[str(place)].validate_json(b"[%b]" % text, by_name=True, by_alias=False)[0]
-
-    def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
-        return self._field_arguments(self._shadow({str(place): value}), str(place))
-
-    def _shadow(self, values: Mapping[str, Any]) -> Self:
-        """Return a copy with these fields validated and set; what it shares with self it only reads."""
-        shadow = self.__class__.__new__(self.__class__)
-        _set(shadow, "__dict__", dict(self.__dict__))
-        _set(shadow, "__pydantic_fields_set__", set(self.__pydantic_fields_set__))
-        _set(shadow, "__pydantic_extra__", None if self.__pydantic_extra__ is None else dict(self.__pydantic_extra__))
-        _set(shadow, "__pydantic_private__", self.__pydantic_private__)
-        for name, value in values.items():
-            self.__pydantic_validator__.validate_assignment(shadow, name, value)
-        return shadow
-
-    @staticmethod
-    def _field_arguments(model: AtomicRedisModel, name: str) -> tuple[Argument, ...]:
-        text = model._dump(include={name})
-        if text == b"{}":
-            msg = f"field {name!r} of {type(model).__name__} is excluded from what is stored"
-            raise UsageError(msg)
-        return _codec.arguments(text[len(json.dumps(name, ensure_ascii=False).encode()) + 2 : -1])
-
-    def _dump(self, include: Any = None) -> bytes:
-        return self.__pydantic_serializer__.to_json(
-            self, include=include, round_trip=True, by_alias=False, warnings="error"
-        )
-
-    def _take_over(self, new: AtomicRedisModel) -> None:
-        """Become what another instance holds; nested models and containers stay the same objects."""
-        values = self.__dict__
-        fresh = {name: adopt(values.get(name), value) for name, value in new.__dict__.items()}
-        values.clear()
-        values.update(fresh)
-        _set(self, "__pydantic_fields_set__", new.__pydantic_fields_set__)
-        _set(self, "__pydantic_extra__", new.__pydantic_extra__)
-
-    # -- assignment ------------------------------------------------------------------------------------------------
-
-    if not TYPE_CHECKING:
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            """Set a field, validated; inside `pipeline()` the change is recorded."""
-            present = self.__dict__.get(name, _NOTHING)
-            if value is present and isinstance(value, (list, dict, set)):
-                return  # what an in-place operator gives back
-            recording = _session.recording_of(self._document()) if name in _stored(self) else None
-            if recording is None:
-                super().__setattr__(name, value)
-                return
-            done = remembered(value, self, name, present)
-            super().__setattr__(name, value)
-            recording.add(self._document(), *(done or self._set_operations(name)))
-
-    def _set_operations(self, *names: str) -> list[Operation]:
-        steps = AtomicRedisModel._steps(self)
-        return [Operation("value.set", steps, self._field_arguments(self, name), name) for name in names]
-
-    # -- what pipelines need ---------------------------------------------------------------------------------------
-
-    def _snapshot(self) -> Any:
-        return _content.freeze(self)
-
-    def _restore(self, snapshot: Any) -> None:
-        snapshot()
-
-    def _refresh(self, fields: dict[Step, bytes | None]) -> None:
-        for name, text in fields.items():
-            if text is None:
-                continue
-            if name == "":
-                self._take_over(self._read_document(self.key, text))
-            else:
-                self._put(name, decode(self, name, text))
 
     # -- documents -------------------------------------------------------------------------------------------------
 
@@ -291,7 +85,7 @@ class AtomicRedisModel(BaseModel):
             LockLost: a lock this task holds on the document was lost.
             OutcomeUnknown: the connection was lost before the answer.
         """
-        owner = _owner_of(self)
+        owner = owner_of(self)
         if owner is None:
             operation = Operation("document.save", (), _codec.arguments(self._dump()))
         else:
@@ -313,7 +107,7 @@ class AtomicRedisModel(BaseModel):
             PathNotFound: only nested: this part is gone.
             CorruptDocument: what is stored does not validate.
         """
-        owner = _owner_of(self)
+        owner = owner_of(self)
         if owner is None:
             key = self.key
             self._take_over(self._read_document(key, await self._load_text(key)))
@@ -341,7 +135,7 @@ class AtomicRedisModel(BaseModel):
         return True if reply is None else bool(reply[0])
 
     def _check_root(self, what: str, instead: str) -> None:
-        if _owner_of(self) is not None:
+        if owner_of(self) is not None:
             msg = f"{what} is for documents, and this {type(self).__name__} is part of one: {instead}"
             raise UsageError(msg)
 
@@ -370,37 +164,7 @@ class AtomicRedisModel(BaseModel):
             msg = f"duplicate_many() takes a number of copies, 0 or more, not {num!r}"
             raise UsageError(msg)
         text = self._dump()
-        copies = [self._copy_of(text) for _ in range(num)]
-        if copies:
-            await self._write_copies(copies, text)
-        return copies
-
-    def _copy_of(self, text: bytes) -> Self:
-        copy: Self = self.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False)
-        if self._key_name is not None:
-            copy.__dict__[self._key_name] = self._new_key()
-        return copy
-
-    def _new_key(self) -> Any:
-        field = type(self).__pydantic_fields__[self._key_name]
-        if field.default_factory is None:
-            msg = (
-                f"{type(self).__name__}.{self._key_name} is the key and has no default_factory to make new ones: "
-                "give it one, or make the copy with model_copy(update=...) and save() it"
-            )
-            raise UsageError(msg)
-        return field.get_default(call_default_factory=True, validated_data=dict(self.__dict__))
-
-    async def _write_copies(self, copies: list[Self], text: bytes) -> None:
-        keys = [copy.key for copy in copies]
-        arguments = [_session.milliseconds(self.Meta.ttl), *_codec.arguments(text)]
-        if self._key_name is None:
-            arguments.append("")
-        else:
-            arguments.append(absolute((self._key_name,)))
-            arguments += [self._field_arguments(copy, self._key_name)[0] for copy in copies]
-        caller = _session.dispatcher_of(self)
-        await caller.script("document.duplicate", keys, arguments, lambda index: Where(keys[index]))
+        return await _blocks.write_copies(self, text, num)
 
     def update(self, **kwargs: Any) -> None:
         """Set fields here, validated, all or none; Redis learns of it by `save()`, or at once inside `pipeline()`.
@@ -443,7 +207,7 @@ class AtomicRedisModel(BaseModel):
             return
         shadow = self._shadow(kwargs)
         values = [(name, self._field_arguments(shadow, name)) for name in kwargs]
-        await _session.run(document, *_ops.update("document.update", AtomicRedisModel._steps(self), values))
+        await _session.run(document, *_ops.update("document.update", self._steps(), values))
         for name in kwargs:
             self._put(name, shadow.__dict__[name])
             self.__pydantic_fields_set__.add(name)
@@ -494,7 +258,7 @@ class AtomicRedisModel(BaseModel):
             full = cls._full_key(key)
         except KeyNotFound:
             return False
-        reply = await _session.run(_ByKey(cls, full), Operation("document.delete", ()))
+        reply = await _session.run(_blocks.ByKey(cls, full), Operation("document.delete", ()))
         return True if reply is None else bool(reply[0])
 
     @classmethod
@@ -555,7 +319,7 @@ class AtomicRedisModel(BaseModel):
         action: str = "default",
         save_at_end: bool = False,  # noqa: FBT001, FBT002 - as asked for
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - it bounds the wait for the lock, not the body
+        timeout: float | None = None,
         lease: float | None = None,
     ) -> AsyncGenerator[Self, None]:
         """Hold an exclusive lock on this document while the block runs, and refresh self under it.
@@ -578,18 +342,18 @@ class AtomicRedisModel(BaseModel):
         document = self._document()
         lock = document._new_lock(document.key, action, timeout, lease)
         text = await lock.acquire()
-        async with _held(lock, document, text, save=save_at_end):
+        async with _blocks.held(lock, type(document), document, text, save=save_at_end):
             yield self
 
     @classmethod
     @asynccontextmanager
-    async def lock_from_key(  # noqa: PLR0913 - as asked for
+    async def lock_from_key(
         cls,
         key: str,
         action: str = "default",
         save_at_end: bool = False,  # noqa: FBT001, FBT002 - as asked for
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - it bounds the wait for the lock, not the body
+        timeout: float | None = None,
         lease: float | None = None,
     ) -> AsyncGenerator[Self, None]:
         """Hold an exclusive lock on the document under a key and yield it as loaded under the lock; see `lock`.
@@ -604,7 +368,7 @@ class AtomicRedisModel(BaseModel):
         full = cls._full_key(key)
         lock = cls._new_lock(full, action, timeout, lease)
         text = await lock.acquire()
-        async with _held(lock, None, text, save=save_at_end, cls=cls) as model:
+        async with _blocks.held(lock, cls, None, text, save=save_at_end) as model:
             yield model
 
     @classmethod
@@ -612,91 +376,5 @@ class AtomicRedisModel(BaseModel):
         client = _session.bound_client(cls.Meta, cls.__name__)
         return Lock(client, cls.Meta, key, action, timeout, lease)
 
-    # -- copies ----------------------------------------------------------------------------------------------------
 
-    def __copy__(self) -> Self:
-        """Return a copy with the same pk and no place in another document."""
-        return _with_pk_of(self, super().__copy__())
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Return a deep copy with the same pk and no place in another document."""
-        return _with_pk_of(self, super().__deepcopy__(memo))
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Pickle with the pk and without links."""
-        return {**super().__getstate__(), "_own_pk": self.pk if _owner_of(self) is None else None}
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Take up what was pickled."""
-        own = state.pop("_own_pk", None)
-        super().__setstate__(state)
-        if own is not None:
-            _set(self, "_own_pk", own)
-
-
-class _ByKey:
-    """A document that was not loaded: its key and the options of its class."""
-
-    def __init__(self, cls: type[AtomicRedisModel], key: str) -> None:
-        self.Meta = cls.Meta
-        self.key = key
-
-
-@asynccontextmanager
-async def _held(
-    lock: Lock, model: Any, text: bytes, *, save: bool, cls: Any = None
-) -> AsyncGenerator[Any, None]:
-    """Give the model as it is under the lock; save what changed, and release, however the block ends."""
-    try:
-        fresh = (cls or type(model))._read_document(lock.key, text)
-        if model is None:
-            model = fresh
-        else:
-            model._take_over(fresh)
-        before = model._dump()
-        yield model
-        changes = list(_content.changes(before, model._dump())) if save else []
-    except BaseException:
-        await lock.release()
-        raise
-    await lock.save_and_release(model, changes)
-
-
-_NOTHING: Any = object()
-_owner_slot = AtomicRedisModel.__dict__["_owner"]
-_pk_slot = AtomicRedisModel.__dict__["_own_pk"]
-
-
-def _owner_of(model: AtomicRedisModel) -> Any:
-    try:
-        return _owner_slot.__get__(model)
-    except AttributeError:
-        return None
-
-
-def _own_pk(model: AtomicRedisModel) -> str | None:
-    try:
-        own: str = _pk_slot.__get__(model)
-    except AttributeError:
-        return None
-    return own
-
-
-def _with_pk_of(model: AtomicRedisModel, copy: Any) -> Any:
-    if _owner_of(model) is None:
-        _set(copy, "_own_pk", model.pk)
-    return copy
-
-
-def _stored(model: AtomicRedisModel) -> Any:
-    """Return the names that are part of the document: all fields, and whatever an open model takes."""
-    cls = type(model)
-    return _Everything if cls.model_config.get("extra") == "allow" else cls.__pydantic_fields__
-
-
-class _Names:
-    def __contains__(self, name: str) -> bool:
-        return not name.startswith("_")
-
-
-_Everything = _Names()
+Node._public = AtomicRedisModel

@@ -10,7 +10,7 @@ from rapyer._script import Script, compose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from importlib.resources.abc import Traversable
+    from importlib.abc import Traversable
 
 
 def _lua_files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:

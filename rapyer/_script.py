@@ -108,7 +108,7 @@ def compose(name: str, text: str, read: Callable[[str], str]) -> Script:
     return Script(name, source, sha1(source).hexdigest(), header)  # noqa: S324 - the server's own choice
 
 
-def _expand(  # noqa: PLR0913 - the state of one recursive walk
+def _expand(
     name: str, text: str, read: Callable[[str], str], body: list[str], trail: list[str], done: set[str]
 ) -> None:
     here: set[str] = set()

@@ -162,9 +162,7 @@ async def _run_one(document: Document, operation: Operation) -> list[Any]:
     def where(_: int) -> Where:
         return _where(key, operation, locks)
 
-    reply: list[Any] = await dispatcher_of(document).script(
-        operation.script, keys, (*head, *operation.flat()), where
-    )
+    reply: list[Any] = await dispatcher_of(document).script(operation.script, keys, (*head, *operation.flat()), where)
     return reply
 
 
@@ -240,7 +238,9 @@ class _Batch:
         key = document.key
         locks = locks_on(key)
         depth = max((splices(op) for doc, op in self.entries if doc is document), default=0)
-        own = [_keys.scratch_key(key), *(f"{_keys.scratch_key(key)}:{i}" for i in range(depth))] if undo or depth else []
+        own = (
+            [_keys.scratch_key(key), *(f"{_keys.scratch_key(key)}:{i}" for i in range(depth))] if undo or depth else []
+        )
         self.keys += [key, *(lock.lock_key for lock in locks), *own]
         ttl = milliseconds(config_of(document).ttl)
         self.arguments += [ttl, skip, str(len(own)), str(len(locks)), *(lock.token for lock in locks)]

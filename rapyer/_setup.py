@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from rapyer import _classes
 from rapyer._dispatch import close_all, dispatcher
@@ -55,12 +54,12 @@ async def _check_server(client: Any) -> None:
     lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     version = lines.get("redis_version", "0")
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
-        msg = f"the server is Redis {version}, rapyer needs 7.0 or newer: {_GET_ONE}"
-        raise ServerError("INFO", msg)
+        command, msg = "INFO", f"the server is Redis {version}, rapyer needs 7.0 or newer: {_GET_ONE}"
+        raise ServerError(command, msg)
     commands = await caller.command("COMMAND", "INFO", "JSON.SET", "JSON.GET", "JSON.MERGE")
     if not all(commands):
-        msg = f"the server (Redis {version}) has no RedisJSON with JSON.MERGE: {_GET_ONE}"
-        raise ServerError("COMMAND INFO", msg)
+        command, msg = "COMMAND INFO", f"the server (Redis {version}) has no RedisJSON with JSON.MERGE: {_GET_ONE}"
+        raise ServerError(command, msg)
 
 
 async def teardown_rapyer() -> None:
@@ -71,10 +70,7 @@ async def teardown_rapyer() -> None:
     await close_all()
     while _opened:
         client = _opened.pop()
-        try:
-            await client.aclose()
-        except RedisError as error:
-            raise ServerError("close", str(error)) from error
+        await client.aclose()
     AtomicRedisModel.Meta.redis = None
     AtomicRedisModel.Meta.ttl = None
 
@@ -102,5 +98,3 @@ def pipeline(*, ignore_if_deleted: bool = False) -> Pipeline:
         CrossSlot: the documents cannot share a script; nothing was sent.
     """
     return Pipeline(None, None, ignore_if_deleted=ignore_if_deleted)
-
-

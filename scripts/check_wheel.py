@@ -28,7 +28,9 @@ def main() -> int:
         subprocess.run([*pip, str(wheel), *_tools()], check=True)
         _copy_without_sources(folder / "clone")
         options = sys.argv[1:] or ["-n", "auto", "-m", "not slow"]
-        return subprocess.run([str(python), "-m", "pytest", "-q", *options], cwd=folder / "clone", check=False).returncode
+        return subprocess.run(
+            [str(python), "-m", "pytest", "-q", *options], cwd=folder / "clone", check=False
+        ).returncode
 
 
 def _copy_without_sources(target: Path) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _session
-from rapyer._link import Owner
 from rapyer._ops import Operation
 from rapyer.types._base import Plan, RedisType, decode, remembered
 
@@ -68,7 +67,9 @@ class Container(RedisType):
         # A container of one's own making, in no document, takes anything.
         return value if self._whole is None else self._element.validate(value)
 
-    def _add(self, recording: _session.Recording, script: str, *arguments: Argument, member: Step | None = None) -> None:
+    def _add(
+        self, recording: _session.Recording, script: str, *arguments: Argument, member: Step | None = None
+    ) -> None:
         recording.add(self._document(), Operation(script, self._steps(), arguments, member))
 
     def _record(self, script: str, arguments: Callable[[], tuple[Argument, ...]], member: Step | None = None) -> None:
@@ -91,7 +92,9 @@ class Container(RedisType):
             operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
             recording.add(self._document(), operation)
 
-    async def _truth(self, local: Callable[[], Any], script: str, *arguments: Argument, member: Step | None = None) -> Any:
+    async def _truth(
+        self, local: Callable[[], Any], script: str, *arguments: Argument, member: Step | None = None
+    ) -> Any:
         """Run an operation now and take over what Redis holds; when it is recorded instead, do `local`.
 
         Returns:

@@ -81,7 +81,8 @@ class RedisDict(Container, dict[str, T]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value with its place, or the default."""
-        return self[key] if key in self else default
+        value = dict.get(self, key, _MISSING)
+        return default if value is _MISSING else self._touch(key, value)
 
     def values(self) -> ValuesView[T]:
         """Return a view of the values, each with its place."""

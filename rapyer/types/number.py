@@ -108,9 +108,7 @@ class RedisFloat(Immutable, float):
             LockLost, OutcomeUnknown: as for every write.
         """
         self._check(float(amount))
-        new: Self = await self._change(
-            lambda: self._checked_sum(amount), "number.increase_double", repr(float(amount))
-        )
+        new: Self = await self._change(lambda: self._checked_sum(amount), "number.increase_double", repr(float(amount)))
         return new
 
     def _checked_sum(self, amount: float) -> float:

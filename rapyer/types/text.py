@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisBytes", "RedisStr"]
 
 
-class RedisStr(Immutable, str):
+class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as for the types that cannot have slots
     """Text in a document: a `str` with a place."""
 
     _plain = str

@@ -1,0 +1,86 @@
+"""The longer parts of the model's public methods: what a lock block does, and writing copies."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from rapyer import _codec, _content, _session
+from rapyer._dispatch import Where
+from rapyer._path import absolute
+from rapyer.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from rapyer._lock import Lock
+    from rapyer._ops import Argument
+
+
+class ByKey:
+    """A document that was not loaded: its key and the options of its class."""
+
+    def __init__(self, cls: Any, key: str) -> None:
+        self.Meta = cls.Meta
+        self.key = key
+
+
+@asynccontextmanager
+async def held(lock: Lock, cls: Any, model: Any, text: bytes, *, save: bool) -> AsyncGenerator[Any, None]:
+    """Give the model as it is under the lock; save what changed, and release, however the block ends.
+
+    Args:
+        lock: acquired.
+        cls: the document's class.
+        model: an instance to refresh; None for a new one.
+        text: the document as it is under the lock.
+        save: whether to save what the body changed.
+    """
+    try:
+        fresh = cls._read_document(lock.key, text)
+        if model is None:
+            model = fresh
+        else:
+            model._take_over(fresh)
+        before = model._dump()
+        yield model
+        changes = list(_content.changes(before, model._dump())) if save else []
+    except BaseException:
+        await lock.release()
+        raise
+    await lock.save_and_release(model, changes)
+
+
+async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
+    """Save copies of a model under new pks as one script."""
+    copies = [_copy_of(model, text) for _ in range(count)]
+    if not copies:
+        return copies
+    keys = [copy.key for copy in copies]
+    arguments: list[Argument] = [_session.milliseconds(model.Meta.ttl), *_codec.arguments(text)]
+    if model._key_name is None:
+        arguments.append("")
+    else:
+        arguments.append(absolute((model._key_name,)))
+        arguments += [copy._field_arguments(copy, model._key_name)[0] for copy in copies]
+    caller = _session.dispatcher_of(model)
+    await caller.script("document.duplicate", keys, arguments, lambda index: Where(keys[index]))
+    return copies
+
+
+def _copy_of(model: Any, text: bytes) -> Any:
+    copy = model.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False)
+    if model._key_name is not None:
+        copy.__dict__[model._key_name] = _new_key(model)
+    return copy
+
+
+def _new_key(model: Any) -> Any:
+    field = type(model).__pydantic_fields__[model._key_name]
+    if field.default_factory is None:
+        msg = (
+            f"{type(model).__name__}.{model._key_name} is the key and has no default_factory to make new ones: "
+            "give it one, or make the copy with model_copy(update=...) and save() it"
+        )
+        raise UsageError(msg)
+    return field.get_default(call_default_factory=True, validated_data=dict(model.__dict__))

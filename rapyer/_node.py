@@ -1,0 +1,301 @@
+"""What makes a Pydantic model a part of documents: its class is prepared once, its fields are linked when touched.
+
+Rules:
+- Field values lie in `__dict__` as Pydantic made them. A `Field` descriptor wraps and links one when it is touched.
+- Assigning a field goes through Pydantic's validation; inside a pipeline it is recorded as well.
+- What is stored is Pydantic's JSON under field names, aliases aside, so that a path is what the model calls it.
+- A user may call a nested plain model's field anything: nothing here asks `self` for a public name.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError
+
+from rapyer import _classes, _codec, _content, _convert, _keys, _session
+from rapyer._ops import Operation
+from rapyer._path import absolute, render
+from rapyer._schema import FieldReaders
+from rapyer.config import RedisConfig
+from rapyer.errors import UsageError
+from rapyer.types._base import STORAGE_CONFIG, decode, remembered
+from rapyer.types._container import adopt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+    from typing_extensions import Self
+
+    from rapyer._link import Owner
+    from rapyer._ops import Argument
+    from rapyer._path import Step, Steps
+    from rapyer.types._base import Plan
+
+_set = object.__setattr__
+
+
+class Node(BaseModel):
+    """A model that is a document or stands in one."""
+
+    __slots__ = ("_hint", "_own_pk", "_owner")
+
+    model_config = ConfigDict(validate_assignment=True, **STORAGE_CONFIG)
+
+    Meta: ClassVar[Any] = RedisConfig()
+    #: The class that plain models are linked with, which has all public methods.
+    _public: ClassVar[Any] = None
+    _plans: ClassVar[_classes.Plans]
+    _readers: ClassVar[FieldReaders]
+    _key_name: ClassVar[Any] = None
+    _rapyer_plain: ClassVar[Any] = None
+
+    if TYPE_CHECKING:
+        _hint: Any
+
+    # -- the class -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Work out what is needed once for each class."""
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.Meta = _classes.make_config(cls, cls.__dict__.get("Meta"))
+        cls._plans = _classes.Plans(cls, Node)
+        cls._readers = FieldReaders(cls)
+        cls._key_name = _classes.key_field(cls)
+        if Node._public is None:
+            return  # the public class itself
+        for name in cls.__pydantic_fields__:
+            setattr(cls, name, _classes.Field(name))
+        if cls._rapyer_plain is None:
+            _classes.check_names(cls, Node._public)
+            _classes.models.add(cls)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Make a schema whose values RedisJSON can hold."""
+        try:
+            schema: CoreSchema = handler(source)
+        except PydanticSchemaGenerationError as error:
+            raise _convert.unstorable(_convert.guilty_field(cls, handler)) from error
+        if not cls.__pydantic_fields__:
+            return schema
+        reworked: CoreSchema = _convert.rework_model(cls, schema, handler, Node._public)
+        return reworked
+
+    @classmethod
+    def _wrap(cls, value: Any, owner: Owner, place: Step, _: Plan) -> Any:
+        """Link a nested model to where it is; one that stands elsewhere is copied first."""
+        if not isinstance(value, Node):
+            return value
+        present = owner_of(value)
+        if present is owner:
+            _set(value, "_hint", place)
+            return value
+        if present is not None or own_pk(value) is not None:
+            value = value.model_copy()
+        _set(value, "_owner", owner)
+        _set(value, "_hint", place)
+        return value
+
+    # -- places ----------------------------------------------------------------------------------------------------
+
+    def _document(self) -> Any:
+        owner = owner_of(self)
+        return self if owner is None else owner._document()
+
+    def _steps(self) -> Steps:
+        owner = owner_of(self)
+        return () if owner is None else (*owner._steps(), owner._place_of(self, self._hint))
+
+    @property
+    def pk(self) -> str:
+        """The primary key: the `KeyAnnotation` field as text, else a UUID4 of this instance."""
+        if self._key_name is not None:
+            return _classes.pk_text(self.__dict__[self._key_name])
+        own = own_pk(self)
+        if own is None:
+            own = str(uuid.uuid4())
+            _set(self, "_own_pk", own)
+        return own
+
+    @property
+    def key(self) -> str:
+        """The Redis key of the document: `{prefix}:{pk}`; a nested model has its root's."""
+        document = self._document()
+        return _keys.document_key(document.class_key_initials(), document.pk)
+
+    @property
+    def field_name(self) -> str:
+        """A nested model's own name: its field, its key in a dict, its index in a list; empty at the root."""
+        owner = owner_of(self)
+        return "" if owner is None else str(owner._place_of(self, self._hint))
+
+    @property
+    def field_path(self) -> str:
+        """The path from the document's root: `.profile.address`; empty at the root."""
+        return render(self._steps())
+
+    @property
+    def json_path(self) -> str:
+        """The JSONPath as Redis takes it: `$` at the root, else `$` and `field_path`."""
+        return absolute(self._steps())
+
+    def is_inner_model(self) -> bool:
+        """Return True if this model is a field of another or an element of its containers."""
+        return owner_of(self) is not None
+
+    # -- the owner's side of links ---------------------------------------------------------------------------------
+
+    def _place_of(self, _: object, hint: Step) -> Step:
+        return hint
+
+    def _get(self, place: Step) -> Any:
+        return getattr(self, str(place))
+
+    def _put(self, place: Step, value: Any) -> None:
+        self.__dict__[str(place)] = adopt(self.__dict__.get(str(place)), value)
+
+    def _decode(self, place: Step, text: bytes) -> Any:
+        if place not in type(self).__pydantic_fields__:
+            return json.loads(text)
+        return self._readers[str(place)].validate_json(b"[%b]" % text, by_name=True, by_alias=False)[0]
+
+    def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
+        return self._field_arguments(self._shadow({str(place): value}), str(place))
+
+    def _shadow(self, values: Mapping[str, Any]) -> Self:
+        """Return a copy with these fields validated and set; what it shares with self it only reads."""
+        shadow = self.__class__.__new__(self.__class__)
+        _set(shadow, "__dict__", dict(self.__dict__))
+        _set(shadow, "__pydantic_fields_set__", set(self.__pydantic_fields_set__))
+        _set(shadow, "__pydantic_extra__", None if self.__pydantic_extra__ is None else dict(self.__pydantic_extra__))
+        _set(shadow, "__pydantic_private__", self.__pydantic_private__)
+        for name, value in values.items():
+            self.__pydantic_validator__.validate_assignment(shadow, name, value)
+        return shadow
+
+    @staticmethod
+    def _field_arguments(model: Node, name: str) -> tuple[Argument, ...]:
+        text = model._dump(include={name})
+        if text == b"{}":
+            msg = f"field {name!r} of {type(model).__name__} is excluded from what is stored"
+            raise UsageError(msg)
+        return _codec.arguments(text[len(json.dumps(name, ensure_ascii=False).encode()) + 2 : -1])
+
+    def _dump(self, include: Any = None) -> bytes:
+        return self.__pydantic_serializer__.to_json(
+            self, include=include, round_trip=True, by_alias=False, warnings="error"
+        )
+
+    def _take_over(self, new: Node) -> None:
+        """Become what another instance holds; nested models and containers stay the same objects."""
+        values = self.__dict__
+        fresh = {name: adopt(values.get(name), value) for name, value in new.__dict__.items()}
+        values.clear()
+        values.update(fresh)
+        _set(self, "__pydantic_fields_set__", new.__pydantic_fields_set__)
+        _set(self, "__pydantic_extra__", new.__pydantic_extra__)
+
+    # -- assignment ------------------------------------------------------------------------------------------------
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set a field, validated; inside `pipeline()` the change is recorded."""
+            present = self.__dict__.get(name, _NOTHING)
+            if value is present and isinstance(value, (list, dict, set)):
+                return  # what an in-place operator gives back
+            recording = _session.recording_of(self._document()) if name in _stored(self) else None
+            if recording is None:
+                super().__setattr__(name, value)
+                return
+            done = remembered(value, self, name, present)
+            super().__setattr__(name, value)
+            recording.add(self._document(), *(done or self._set_operations(name)))
+
+    def _set_operations(self, *names: str) -> list[Operation]:
+        steps = self._steps()
+        return [Operation("value.set", steps, self._field_arguments(self, name), name) for name in names]
+
+    # -- what pipelines need ---------------------------------------------------------------------------------------
+
+    def _snapshot(self) -> Any:
+        return _content.freeze(self)
+
+    def _restore(self, snapshot: Any) -> None:
+        snapshot()
+
+    def _refresh(self, fields: dict[Step, bytes | None]) -> None:
+        for name, text in fields.items():
+            if text is None:
+                continue
+            if name == "":
+                self._take_over(self._read_document(self.key, text))
+            else:
+                self._put(name, decode(self, name, text))
+
+    # -- copies ----------------------------------------------------------------------------------------------------
+
+    def __copy__(self) -> Self:
+        """Return a copy with the same pk and no place in another document."""
+        return _with_pk_of(self, super().__copy__())
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return a deep copy with the same pk and no place in another document."""
+        return _with_pk_of(self, super().__deepcopy__(memo))
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Pickle with the pk and without links."""
+        return {**super().__getstate__(), "_own_pk": self.pk if owner_of(self) is None else None}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take up what was pickled."""
+        own = state.pop("_own_pk", None)
+        super().__setstate__(state)
+        if own is not None:
+            _set(self, "_own_pk", own)
+
+
+_NOTHING: Any = object()
+_owner_slot = Node.__dict__["_owner"]
+_pk_slot = Node.__dict__["_own_pk"]
+
+
+def owner_of(model: Node) -> Any:
+    try:
+        return _owner_slot.__get__(model)
+    except AttributeError:
+        return None
+
+
+def own_pk(model: Node) -> str | None:
+    try:
+        own: str = _pk_slot.__get__(model)
+    except AttributeError:
+        return None
+    return own
+
+
+def _with_pk_of(model: Node, copy: Any) -> Any:
+    if owner_of(model) is None:
+        _set(copy, "_own_pk", model.pk)
+    return copy
+
+
+def _stored(model: Node) -> Any:
+    """Return the names that are part of the document: all fields, and whatever an open model takes."""
+    cls = type(model)
+    return _Everything if cls.model_config.get("extra") == "allow" else cls.__pydantic_fields__
+
+
+class _Names:
+    def __contains__(self, name: str) -> bool:
+        return not name.startswith("_")
+
+
+_Everything = _Names()
