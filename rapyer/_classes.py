@@ -66,7 +66,8 @@ class Field:
 
 def make_config(cls: type[Any], own: Any) -> RedisConfig:
     """Return the options of a class: those of its own `Meta`, the rest from its nearest parent."""
-    parent = next(base.Meta for base in cls.__mro__[1:] if isinstance(getattr(base, "Meta", None), RedisConfig))
+    inherited = (getattr(base, "Meta", None) for base in cls.__mro__[1:])
+    parent = next(config for config in inherited if isinstance(config, RedisConfig))
     if own is None:
         return RedisConfig(parent)
     if isinstance(own, RedisConfig):

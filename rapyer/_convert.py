@@ -89,7 +89,7 @@ class Storable:
     def __init__(self, base: type[Any]) -> None:
         self.base = base
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """Rework the schema Pydantic makes."""
         return rework(handler(source), handler, self.base, str(source))
 
@@ -183,7 +183,7 @@ def _model_class(schema: Any) -> type[Any] | None:
     return cls
 
 
-def _relink(plain: type[Any], linked: type[Any]) -> Callable[[Any], Any]:
+def _relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
     """Return a validator that turns an instance of a plain model into one of its linked class, same content."""
 
     def convert(value: Any) -> Any:
@@ -235,7 +235,7 @@ _CHANGES: dict[str, Callable[..., Any]] = {
 _linked_classes: dict[type[Any], type[Any]] = {}
 
 
-def linked_class(plain: type[Any], base: type[Any]) -> type[Any]:
+def linked_class(plain: Any, base: Any) -> type[Any]:
     """Return the class that instances of a plain Pydantic model have inside documents: itself, and linked."""
     if plain not in _linked_classes:
         namespace = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "_rapyer_plain": plain}

@@ -131,7 +131,7 @@ class AtomicRedisModel(Node):
             LockLost, OutcomeUnknown: as for every write.
         """
         self._check_root("delete()", "assign None to its field or remove it from its list")
-        reply = await _session.run(self, Operation("document.delete", ()))
+        reply = await _session.run(self._document(), Operation("document.delete", ()))
         return True if reply is None else bool(reply[0])
 
     def _check_root(self, what: str, instead: str) -> None:
@@ -160,7 +160,7 @@ class AtomicRedisModel(Node):
             OutcomeUnknown: the connection was lost before the answer.
         """
         self._check_root("duplicate()", "duplicate the document")
-        if not isinstance(num, int) or isinstance(num, bool) or num < 0:
+        if not _is_count(num):
             msg = f"duplicate_many() takes a number of copies, 0 or more, not {num!r}"
             raise UsageError(msg)
         text = self._dump()
@@ -375,6 +375,10 @@ class AtomicRedisModel(Node):
     def _new_lock(cls, key: str, action: str, timeout: float | None, lease: float | None) -> Lock:
         client = _session.bound_client(cls.Meta, cls.__name__)
         return Lock(client, cls.Meta, key, action, timeout, lease)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 Node._public = AtomicRedisModel

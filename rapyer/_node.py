@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rapyer._path import Step, Steps
     from rapyer.types._base import Plan
 
+_N = TypeVar("_N", bound="Node")
 _set = object.__setattr__
 
 
@@ -56,6 +57,9 @@ class Node(BaseModel):
 
     if TYPE_CHECKING:
         _hint: Any
+
+        @classmethod
+        def _read_document(cls, key: str, text: bytes) -> Self: ...
 
     # -- the class -------------------------------------------------------------------------------------------------
 
@@ -281,7 +285,7 @@ def own_pk(model: Node) -> str | None:
     return own
 
 
-def _with_pk_of(model: Node, copy: Any) -> Any:
+def _with_pk_of(model: Node, copy: _N) -> _N:
     if owner_of(model) is None:
         _set(copy, "_own_pk", model.pk)
     return copy

@@ -112,8 +112,9 @@ class RedisType(Linked):
         return self
 
     @classmethod
-    def _of(cls, value: Any) -> Self:
-        return cls(value)
+    def _of(cls, value: Any) -> Any:
+        make: Any = cls
+        return make(value)
 
     def clone(self) -> Any:
         """Return the plain value, deep, without any tie to the document."""

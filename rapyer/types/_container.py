@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from rapyer._link import Owner
     from rapyer._ops import Argument
     from rapyer._path import Step
 
@@ -35,7 +36,7 @@ class Container(RedisType):
 
     @classmethod
     def _make(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
-        self = cls(value)
+        self = cls._of(value)
         self._owner, self._hint = owner, place
         self._element, self._whole = plan.element or _ANY, plan
         return self

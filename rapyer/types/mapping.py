@@ -9,7 +9,7 @@ from rapyer.errors import UsageError
 from rapyer.types._container import Container, Recorded, adopt, plain_copy
 
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterator, ValuesView
+    from collections.abc import Iterator
 
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
@@ -48,7 +48,7 @@ class RedisDict(Container, dict[str, T]):
     # -- the owner's side ------------------------------------------------------------------------------------------
 
     def _place_of(self, child: object, hint: Step) -> str:
-        if dict.get(self, hint, _MISSING) is child:  # type: ignore[call-overload]
+        if dict.get(self, str(hint), _MISSING) is child:
             return str(hint)
         for key, value in dict.items(self):
             if value is child:
@@ -57,10 +57,10 @@ class RedisDict(Container, dict[str, T]):
         raise UsageError(msg)
 
     def _put(self, place: Step, value: Any) -> None:
-        dict.__setitem__(self, place, adopt(dict.get(self, place), value))  # type: ignore[index, call-overload]
+        dict.__setitem__(self, str(place), adopt(dict.get(self, str(place)), value))
 
     def _get(self, place: Step) -> Any:
-        return self[place]  # type: ignore[index]
+        return self[str(place)]
 
     def _replace(self, value: dict[str, Any]) -> None:
         new = {key: adopt(dict.get(self, key), item) for key, item in value.items()}
@@ -84,12 +84,12 @@ class RedisDict(Container, dict[str, T]):
         value = dict.get(self, key, _MISSING)
         return default if value is _MISSING else self._touch(key, value)
 
-    def values(self) -> ValuesView[T]:
+    def values(self) -> Any:
         """Return a view of the values, each with its place."""
         self._touch_all()
         return dict.values(self)
 
-    def items(self) -> ItemsView[str, T]:
+    def items(self) -> Any:
         """Return a view of the entries, each value with its place."""
         self._touch_all()
         return dict.items(self)

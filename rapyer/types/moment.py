@@ -74,7 +74,7 @@ class RedisDatetime(Immutable, datetime):
             return NotImplemented
         return self._in_place(self.clone() + other, "moment.add", *_parts(other))
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
         """Move back; inside `pipeline()` from wherever the timestamp is in Redis."""
         if not isinstance(other, timedelta):
             return self.clone() - other

@@ -78,7 +78,7 @@ class RedisInt(Immutable, int):
         """Keep the remainder; inside `pipeline()` of whatever the number is in Redis."""
         return self._operator(int.__mod__(self, other), "number.modulo", other)
 
-    def __ipow__(self, other: int) -> Any:
+    def __ipow__(self, other: Any) -> Any:  # type: ignore[misc, override]
         """Raise to a power; inside `pipeline()` whatever the number is in Redis."""
         if isinstance(other, int) and abs(self) > 1 and other > _codec.INT64_BITS:
             raise OutOfRange(self.key, self.json_path) if self._owner else OverflowError(other)

@@ -52,10 +52,10 @@ class RedisList(Container, list[T]):
         raise UsageError(msg)
 
     def _put(self, place: Step, value: Any) -> None:
-        list.__setitem__(self, place, adopt(list.__getitem__(self, place), value))  # type: ignore[index]
+        list.__setitem__(self, _index(place), adopt(list.__getitem__(self, _index(place)), value))
 
     def _get(self, place: Step) -> Any:
-        return self._touch(place, list.__getitem__(self, place))  # type: ignore[index]
+        return self[_index(place)]
 
     def _replace(self, value: list[Any]) -> None:
         present = list(list.__iter__(self))
@@ -252,3 +252,7 @@ class RedisList(Container, list[T]):
         """Remove all elements; one round trip, `value.clear`; see `aappend`."""
         await self._truth(lambda: list.clear(self), "value.clear", "array", "[]")
         return self
+
+
+def _index(place: Step) -> int:
+    return int(place)

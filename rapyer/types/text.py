@@ -49,7 +49,7 @@ class RedisBytes(Immutable, bytes):
 
     _plain = bytes
 
-    def __iadd__(self, other: bytes) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         """Append; inside `pipeline()` to whatever the bytes are in Redis."""
         if not isinstance(other, (bytes, bytearray, memoryview)):
             return NotImplemented
