@@ -6,6 +6,8 @@ import weakref
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from rapyer import _convert
 from rapyer.config import DEFAULTS, RedisConfig
 from rapyer.errors import UsageError
@@ -95,16 +97,14 @@ def pk_text(value: Any) -> str:
 
 def check_names(cls: type[Any], base: type[Any]) -> None:
     """Refuse fields that would hide what every model has."""
-    taken = sorted(name for name in cls.__pydantic_fields__ if name in _RESERVED or name in vars(base))
+    ours = base.__mro__[: base.__mro__.index(BaseModel)]
+    taken = sorted(name for name in cls.__pydantic_fields__ if any(name in vars(parent) for parent in ours))
     if taken:
         msg = (
             f"{cls.__name__}: a field cannot be called {', '.join(taken)}, which every model has: "
             f"use another name (an alias may keep the old one outside)"
         )
         raise UsageError(msg)
-
-
-_RESERVED = frozenset({"Meta"})
 
 
 class Models:

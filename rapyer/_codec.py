@@ -29,6 +29,8 @@ INT64_BITS = 64
 DEEPEST = 127
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?\d+)(\.\d+)?([eE][-+]?\d+)?|(-?Infinity|NaN)')
+#: Without one of these there is no number in the text that needs a look: 16 digits, an exponent, a constant.
+_SUSPECT = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE]|NaN|Infinity")
 _POWERS = [float(f"1e{i}") for i in range(309)]
 _SAFE_DIGITS = 15
 _SAFE_EXPONENT = 22
@@ -42,6 +44,8 @@ def arguments(text: bytes) -> tuple[Argument, ...]:
     """
     if text.count(b"[") + text.count(b"{") > DEEPEST:
         _check_depth(text)
+    if _SUSPECT.search(text) is None:
+        return (text, "0")
     stubborn: list[str] = []
     parts: list[bytes] = []
     end = 0

@@ -216,7 +216,7 @@ def unstorable(name: str) -> UsageError:
     """Return the error for a field whose type has no JSON form."""
     return UsageError(
         f"{name} is of a type that Pydantic cannot turn into JSON and back: say how with "
-        "Annotated[..., PlainSerializer(...), PlainValidator(...)], or mark it as no field (PrivateAttr, ClassVar)"
+        "Annotated[..., PlainValidator(...), PlainSerializer(...)], in this order, or mark it as no field (PrivateAttr, ClassVar)"
     )
 
 

@@ -3,7 +3,8 @@
 Rules:
 - A lane belongs to one event loop. It opens its connection with the client's own class and arguments, so TLS, users,
   sockets and protocol versions are as configured.
-- A call is queued and written in the same turn of the loop as all others of that turn. A lone call waits for nobody.
+- A call on an idle lane is written at once; calls made while others are on their way are written together at the end of
+  the loop's turn. No call waits for company.
 - Replies come in order. A caller that was cancelled leaves its place in line, so nobody else's answer moves.
 - When the connection is lost, what was never written goes out on the next one; reads are repeated, a bounded
   number of times; a write that was sent and not answered fails with `OutcomeUnknown`, never repeated.
@@ -53,7 +54,9 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Call] = deque()
         self._sent: deque[Call] = deque()
-        self._wake = asyncio.Event()
+        self._scheduled = False
+        self._drain: asyncio.Task[None] | None = None
+        self._writer: Any = None
         self._task: asyncio.Task[None] | None = None
         self._connection: Any = None
         self._stalled: Exception | None = None
@@ -68,9 +71,13 @@ class Lane:
         """Send one packed command and return its reply; an error reply is raised."""
         future = self._loop.create_future()
         self._waiting.append(Call(packed, future, repeatable=repeatable))
-        self._wake.set()
         if self._task is None or self._task.done():
             self._task = self._loop.create_task(self._run(), name="rapyer-lane")
+        elif not self._sent:
+            self._flush()
+        elif not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
         return await future
 
     async def close(self) -> None:
@@ -115,8 +122,8 @@ class Lane:
 
     async def _serve(self) -> None:
         """Write and read until the connection is lost, which ends in its error."""
-        self._wake.set()
-        writer = self._loop.create_task(self._write_all(), name="rapyer-lane-writer")
+        self._writer = self._connection._writer  # redis-py has no public way to write without waiting
+        self._flush()
         watch = self._loop.create_task(self._watch(), name="rapyer-lane-watch")
         try:
             while True:
@@ -124,17 +131,33 @@ class Lane:
         except (RedisError, OSError) as error:
             raise self._stalled or error from None
         finally:
-            self._stalled = None
-            writer.cancel()
-            watch.cancel()
-            await asyncio.gather(writer, watch, return_exceptions=True)
+            self._stalled = self._writer = None
+            tasks = [watch] if self._drain is None else [watch, self._drain]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _write_all(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                await self._connection.send_packed_command(self._take_batch(), check_health=False)
+    def _flush(self) -> None:
+        """Write everything that waits, unless the server is behind."""
+        self._scheduled = False
+        if self._writer is None or self._drain is not None:
+            return
+        batch = self._take_batch()
+        if not batch:
+            return
+        self._writer.write(b"".join(batch) if len(batch) > 1 else batch[0])
+        if self._waiting or self._writer.transport.get_write_buffer_size() > HIGH_WATER:
+            self._drain = self._loop.create_task(self._drained(self._writer), name="rapyer-lane-drain")
+
+    async def _drained(self, writer: Any) -> None:
+        """Go on writing when the server has taken what it was sent."""
+        try:
+            await writer.drain()
+        except OSError:
+            return  # the reader meets the same lost connection and settles everything
+        finally:
+            self._drain = None
+        self._flush()
 
     def _take_batch(self) -> list[bytes]:
         if not self._sent:

@@ -4,7 +4,7 @@ Rules:
 - An `Operation` names a script, a place and the text to work with. It knows neither key nor client.
 - `member` is for operations that work on one member of the place: its path then leads the arguments.
 - JSON values travel as `value_arguments`: the text, then how many of its doubles must be repaired, and how.
-- A path that RedisJSON cannot write to becomes a `value.splice` around the same operation (`writable`).
+- A path that RedisJSON cannot write to becomes a `splice.apply` around the same operation (`writable`).
 """
 
 from __future__ import annotations
@@ -93,4 +93,4 @@ def writable(operation: Operation) -> Operation:
     inner_member: Step | None = "v" if index == len(operation.steps) else operation.member
     inner = writable(msgspec.structs.replace(operation, steps=inner_steps, member=inner_member))
     name = json.dumps(full[index], ensure_ascii=False)
-    return Operation("value.splice", full[:index], (name, inner.script, *inner.flat()), inner_member=full[index])
+    return Operation("splice.apply", full[:index], (name, inner.script, *inner.flat()), inner_member=full[index])

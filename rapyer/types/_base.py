@@ -23,6 +23,8 @@ from rapyer.errors import CorruptDocument
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
     from typing_extensions import Self
 
     from rapyer._link import Owner
@@ -176,6 +178,11 @@ class RedisType(Linked):
 
 class Immutable(RedisType):
     """A value that cannot change in place: text, numbers, bytes, timestamps."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate as the plain type; the value is wrapped when it is touched."""
+        return handler.generate_schema(cls._plain)
 
     def clone(self) -> Any:
         """Return the plain value."""

@@ -19,6 +19,7 @@
 --- @include "lib/ops_value"
 --- @include "lib/ops_number"
 --- @include "lib/ops_text"
+--- @include "lib/ops_bytes"
 --- @include "lib/ops_moment"
 --- @include "lib/ops_list"
 --- @include "lib/ops_map"

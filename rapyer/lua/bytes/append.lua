@@ -6,6 +6,6 @@
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
 -- FLAGS   -
 --- @include "lib/run"
---- @include "lib/ops_text"
+--- @include "lib/ops_bytes"
 
 return run("bytes.append")

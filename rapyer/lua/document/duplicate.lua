@@ -9,8 +9,10 @@
 --- @include "lib/ttl"
 
 local ttl, value, field = take(), take_value(), take()
+local seen = {}
 for index, key in ipairs(KEYS) do
-  if redis.call("EXISTS", key) == 1 then return fail("KEY_EXISTS", "-", index - 1) end
+  if seen[key] or redis.call("EXISTS", key) == 1 then return fail("KEY_EXISTS", "-", index - 1) end
+  seen[key] = true
 end
 for index, key in ipairs(KEYS) do
   if index == 1 then write(key, "$", value) else redis.call("COPY", KEYS[1], key) end

@@ -1,49 +1,55 @@
 -- Operations on objects. Members come as a path each, quoted by the client; only popitem has to make one.
 --- @include "lib/prelude"
+--- @include "lib/members"
 
--- ARGV: path of the member.
-ops["map.delete_item"] = function(key, path)
-  local member = take()
-  local kind, code, detail = expect(key, path, "object")
-  if not kind then return nil, code, detail end
-  kind, code, detail = kind_at(key, member)
-  if not kind then return nil, code == "PATH_NOT_FOUND" and "ENTRY" or code, detail end
-  return function()
-    redis.call("JSON.DEL", key, member)
+families.map = function()
+  ops["map.set_item"] = set_member(nil)
+  ops["map.update"] = update_members(nil)
+
+  -- ARGV: path of the member.
+  ops["map.delete_item"] = function(key, path)
+    local member = take()
+    local kind, code, detail = expect(key, path, "object")
+    if not kind then return nil, code, detail end
+    kind, code, detail = kind_at(key, member)
+    if not kind then return nil, code == "PATH_NOT_FOUND" and "ENTRY" or code, detail end
+    return function()
+      redis.call("JSON.DEL", key, member)
+    end
   end
-end
 
--- ARGV: path of the member. Answers with the removed value, or nothing where there was none.
-ops["map.pop"] = function(key, path)
-  local member = take()
-  local kind, code, detail = expect(key, path, "object")
-  if not kind then return nil, code, detail end
-  local popped = read(key, member)
-  return function()
-    if popped then redis.call("JSON.DEL", key, member) end
-    return nil, popped or false
+  -- ARGV: path of the member. Answers with the removed value, or nothing where there was none.
+  ops["map.pop"] = function(key, path)
+    local member = take()
+    local kind, code, detail = expect(key, path, "object")
+    if not kind then return nil, code, detail end
+    local popped = read(key, member)
+    return function()
+      if popped then redis.call("JSON.DEL", key, member) end
+      return nil, popped or false
+    end
   end
-end
 
--- A key that cannot be written to by path is named in a patch.
-local function remove_member(key, path, name)
-  redis.call("JSON.MERGE", key, path, "{" .. cjson.encode(name) .. ":null}")
-end
+  -- A key that cannot be written to by path is named in a patch.
+  local function remove_member(key, path, name)
+    redis.call("JSON.MERGE", key, path, "{" .. cjson.encode(name) .. ":null}")
+  end
 
-local function quoted(path, name)
-  return path .. '["' .. string.gsub(name, '[\\"]', "\\%0") .. '"]'
-end
+  local function quoted(path, name)
+    return path .. '["' .. string.gsub(name, '[\\"]', "\\%0") .. '"]'
+  end
 
--- Removes the member that was added last. Answers with its name and its value.
-ops["map.pop_item"] = function(key, path)
-  local kind, code, detail = expect(key, path, "object")
-  if not kind then return nil, code, detail end
-  local names = redis.call("JSON.OBJKEYS", key, path)[1]
-  local name = names[#names]
-  if not name then return nil, "ENTRY" end
-  local value = read(key, quoted(path, name))
-  return function()
-    remove_member(key, path, name)
-    return nil, { name, value }
+  -- Removes the member that was added last. Answers with its name and its value.
+  ops["map.pop_item"] = function(key, path)
+    local kind, code, detail = expect(key, path, "object")
+    if not kind then return nil, code, detail end
+    local names = redis.call("JSON.OBJKEYS", key, path)[1]
+    local name = names[#names]
+    if not name then return nil, "ENTRY" end
+    local value = read(key, quoted(path, name))
+    return function()
+      remove_member(key, path, name)
+      return nil, { name, value }
+    end
   end
 end

@@ -3,60 +3,75 @@
 --- @include "lib/int64"
 --- @include "lib/double"
 
-local function read_number(key, path, integer)
-  local text, code, detail = read(key, path)
-  if not text then return nil, code, detail end
-  local kind = kind_of_text(text)
-  if kind == "integer" or (kind == "number" and not integer) then return text end
-  return nil, "WRONG_TYPE", kind
-end
+families.number = function()
+  -- Below this sums are exact doubles; products are where the result is below it, too.
+  local EXACT = 2 ^ 51
 
--- compute: from two decimal texts to a third. ARGV: operand.
-local function integer_operation(compute)
-  return function(key, path)
-    local operand = take()
-    local text, code, detail = read_number(key, path, true)
+  -- The value as text, and as a double, which is exact for small integers only.
+  local function read_number(key, path, integer)
+    local text, code, detail = read(key, path)
     if not text then return nil, code, detail end
-    local result
-    result, code, detail = compute(text, operand)
-    if not result then return nil, code, detail end
-    return function()
-      redis.call("JSON.SET", key, path, result)
-      return result
+    local number = tonumber(text)
+    if not number or (integer and string.find(text, "[.eE]")) then return nil, "WRONG_TYPE", kind_of_text(text) end
+    return text, number
+  end
+
+  -- fast: the result of two small integers, or nil where only exact arithmetic will do. ARGV: operand.
+  local function integer_operation(name, fast)
+    return function(key, path)
+      local operand = take()
+      local text, number, detail = read_number(key, path, true)
+      if not text then return nil, number, detail end
+      local amount, result, code = tonumber(operand), nil, nil
+      if math.abs(number) < EXACT and math.abs(amount) < EXACT then result = fast(number, amount) end
+      if result and math.abs(result) < EXACT then
+        -- "+ 0" turns a negative zero into zero.
+        result = string.format("%.0f", result + 0)
+      elseif amount == 0 and (name == "floor_divide" or name == "modulo") then
+        return nil, "ZERO_DIVISION"
+      else
+        result, code = make_int64()[name](text, operand)
+        if not result then return nil, code end
+      end
+      return function()
+        redis.call("JSON.SET", key, path, result)
+        return result
+      end
     end
   end
-end
 
-ops["number.increase"] = integer_operation(int64.add)
-ops["number.decrease"] = integer_operation(int64.subtract)
-ops["number.multiply"] = integer_operation(int64.multiply)
-ops["number.floor_divide"] = integer_operation(int64.floor_divide)
-ops["number.modulo"] = integer_operation(int64.modulo)
-ops["number.power"] = integer_operation(int64.power)
+  local function none() return nil end
 
--- compute: from two doubles to a third. ARGV: operand, a decimal text that reads back exactly.
-local function double_operation(compute)
-  return function(key, path)
-    local operand = tonumber(take())
-    local text, code, detail = read_number(key, path, false)
-    if not text then return nil, code, detail end
-    local result
-    result, code = compute(tonumber(text), operand)
-    if not result then return nil, code end
-    if result ~= result or math.abs(result) == math.huge then return nil, "OUT_OF_RANGE" end
-    local head, tail = double.texts(result)
-    if not head then return nil, "OUT_OF_RANGE" end
-    return function()
-      redis.call("JSON.SET", key, path, head)
-      if tail then redis.call("JSON.NUMINCRBY", key, path, tail) end
+  ops["number.increase"] = integer_operation("add", function(a, b) return a + b end)
+  ops["number.decrease"] = integer_operation("subtract", function(a, b) return a - b end)
+  ops["number.multiply"] = integer_operation("multiply", function(a, b) return a * b end)
+  ops["number.floor_divide"] = integer_operation("floor_divide", none)
+  ops["number.modulo"] = integer_operation("modulo", none)
+  ops["number.power"] = integer_operation("power", none)
+
+  -- compute: from two doubles to a third. ARGV: operand, a decimal text that reads back exactly.
+  local function double_operation(compute)
+    return function(key, path)
+      local operand = take_number()
+      local text, number, detail = read_number(key, path, false)
+      if not text then return nil, number, detail end
+      local result, code = compute(number, operand)
+      if not result then return nil, code end
+      if result ~= result or math.abs(result) == math.huge then return nil, "OUT_OF_RANGE" end
+      local head, tail = double_texts(result)
+      if not head then return nil, "OUT_OF_RANGE" end
+      return function()
+        redis.call("JSON.SET", key, path, head)
+        if tail then redis.call("JSON.NUMINCRBY", key, path, tail) end
+      end
     end
   end
-end
 
-ops["number.increase_double"] = double_operation(function(a, b) return a + b end)
-ops["number.decrease_double"] = double_operation(function(a, b) return a - b end)
-ops["number.multiply_double"] = double_operation(function(a, b) return a * b end)
-ops["number.divide_double"] = double_operation(function(a, b)
-  if b == 0 then return nil, "ZERO_DIVISION" end
-  return a / b
-end)
+  ops["number.increase_double"] = double_operation(function(a, b) return a + b end)
+  ops["number.decrease_double"] = double_operation(function(a, b) return a - b end)
+  ops["number.multiply_double"] = double_operation(function(a, b) return a * b end)
+  ops["number.divide_double"] = double_operation(function(a, b)
+    if b == 0 then return nil, "ZERO_DIVISION" end
+    return a / b
+  end)
+end

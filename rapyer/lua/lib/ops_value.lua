@@ -1,56 +1,17 @@
 -- Operations on a value of any kind.
 --- @include "lib/prelude"
+--- @include "lib/members"
 
--- Refuses unless a value can be put at the member's path: it is there, or what it is to be in is an object.
-local function place_ready(key, path, member)
-  local kind, code, detail = kind_at(key, member)
-  if kind or code ~= "PATH_NOT_FOUND" then return kind, code, detail end
-  kind, code, detail = kind_at(key, path)
-  if not kind then return nil, code, detail end
-  if kind == "array" then return nil, "INDEX" end
-  if kind ~= "object" then return nil, "WRONG_TYPE", kind end
-  return kind
-end
+families.value = function()
+  ops["value.set"] = set_member("")
 
-local function set_member(truth)
-  return function(key, path)
-    local member, value = take(), take_value()
-    local ready, code, detail = place_ready(key, path, member)
-    if not ready then return nil, code, detail end
-    return function()
-      write(key, member, value)
-      return truth
-    end
-  end
-end
-
-local function update_members(truth)
-  return function(key, path)
-    local changes = {}
-    for i = 1, take_number() do changes[i] = { take(), take_value() } end
-    local kind, code, detail = expect(key, path, "object")
+  -- ARGV: kind the value must have, the empty value of that kind.
+  ops["value.clear"] = function(key, path)
+    local wanted, empty = take(), take()
+    local kind, code, detail = expect(key, path, wanted)
     if not kind then return nil, code, detail end
     return function()
-      for _, change in ipairs(changes) do write(key, change[1], change[2]) end
-      return truth
+      redis.call("JSON.SET", key, path, empty)
     end
-  end
-end
-
--- ARGV: path of the member or element, value. The first form answers nothing, the second with the whole object.
-ops["value.set"] = set_member("")
-ops["map.set_item"] = set_member(nil)
-
--- ARGV: how many, then for each the path of the member and the value.
-ops["document.update"] = update_members("")
-ops["map.update"] = update_members(nil)
-
--- ARGV: kind the value must have, the empty value of that kind.
-ops["value.clear"] = function(key, path)
-  local wanted, empty = take(), take()
-  local kind, code, detail = expect(key, path, wanted)
-  if not kind then return nil, code, detail end
-  return function()
-    redis.call("JSON.SET", key, path, empty)
   end
 end

@@ -3,8 +3,18 @@
 
 local position = 0
 
+-- families.list() puts the operations on lists into ops; it runs when the first of them is asked for, because a script
+-- runs from its first line to its last at every call.
+local families = {}
+
 -- ops[name](key, path) checks one operation completely and returns the function that carries it out.
-local ops = {}
+local ops = setmetatable({}, {
+  __index = function(known, name)
+    local define = families[string.match(name, "^%a+")]
+    if define then define() end
+    return rawget(known, name)
+  end,
+})
 
 local function take()
   position = position + 1
@@ -22,8 +32,12 @@ end
 
 local function kind_of_text(text)
   local first = string.sub(text, 1, 1)
-  local kinds = { ['"'] = "string", ["{"] = "object", ["["] = "array", t = "boolean", f = "boolean", n = "null" }
-  return kinds[first] or (string.find(text, "[.eE]") and "number" or "integer")
+  if first == '"' then return "string" end
+  if first == "{" then return "object" end
+  if first == "[" then return "array" end
+  if first == "n" then return "null" end
+  if first == "t" or first == "f" then return "boolean" end
+  return string.find(text, "[.eE]") and "number" or "integer"
 end
 
 -- The reply of a JSON command, or a refusal when the key holds something else.

@@ -7,89 +7,91 @@
 local work_keys = {}
 local depth = 0
 
-local function after_string(text, start)
-  local at = start + 1
-  while true do
-    at = string.find(text, '["\\]', at)
-    if string.sub(text, at, at) == '"' then return at + 1 end
-    at = at + 2
-  end
-end
-
-local function after_value(text, start)
-  local at, nesting = start, 0
-  while true do
-    at = string.find(text, '["{}%[%],]', at)
-    local char = string.sub(text, at, at)
-    if char == '"' then
-      at = after_string(text, at)
-    elseif char == "{" or char == "[" then
-      nesting, at = nesting + 1, at + 1
-    elseif nesting == 0 then
-      return at
-    elseif char == "," then
-      at = at + 1
-    else
-      nesting, at = nesting - 1, at + 1
+families.splice = function()
+  local function after_string(text, start)
+    local at = start + 1
+    while true do
+      at = string.find(text, '["\\]', at)
+      if string.sub(text, at, at) == '"' then return at + 1 end
+      at = at + 2
     end
   end
-end
 
--- Where the member starts and its value starts and ends in the text of an object, or nil.
-local function locate(text, name)
-  local at = 2
-  while string.sub(text, at, at) == '"' do
-    local colon = after_string(text, at)
-    local stop = after_value(text, colon + 1)
-    if string.sub(text, at, colon - 1) == name then return at, colon + 1, stop - 1 end
-    at = stop + 1
+  local function after_value(text, start)
+    local at, nesting = start, 0
+    while true do
+      at = string.find(text, '["{}%[%],]', at)
+      local char = string.sub(text, at, at)
+      if char == '"' then
+        at = after_string(text, at)
+      elseif char == "{" or char == "[" then
+        nesting, at = nesting + 1, at + 1
+      elseif nesting == 0 then
+        return at
+      elseif char == "," then
+        at = at + 1
+      else
+        nesting, at = nesting - 1, at + 1
+      end
+    end
   end
-  return nil
-end
 
-local function without(text, first, last)
-  local head, tail = string.sub(text, 1, first - 1), string.sub(text, last + 1)
-  if string.sub(tail, 1, 1) == "," then return head .. string.sub(tail, 2) end
-  return string.gsub(head, ",$", "") .. tail
-end
-
-local function spliced(text, name, value)
-  local member, first, last = locate(text, name)
-  if not member then
-    if not value then return text end
-    return string.sub(text, 1, -2) .. (text == "{}" and "" or ",") .. name .. ":" .. value .. "}"
+  -- Where the member starts and its value starts and ends in the text of an object, or nil.
+  local function locate(text, name)
+    local at = 2
+    while string.sub(text, at, at) == '"' do
+      local colon = after_string(text, at)
+      local stop = after_value(text, colon + 1)
+      if string.sub(text, at, colon - 1) == name then return at, colon + 1, stop - 1 end
+      at = stop + 1
+    end
+    return nil
   end
-  if not value then return without(text, member, last) end
-  return string.sub(text, 1, first - 1) .. value .. string.sub(text, last + 1)
-end
 
-local function prepare(key, text, name)
-  local _, first, last = locate(text, name)
-  local alone = first and '{"v":' .. string.sub(text, first, last) .. "}" or "{}"
-  depth = depth + 1
-  local work = work_keys[key][depth]
-  work_keys[work] = work_keys[key]
-  redis.call("JSON.SET", work, "$", alone)
-  return work
-end
+  local function without(text, first, last)
+    local head, tail = string.sub(text, 1, first - 1), string.sub(text, last + 1)
+    if string.sub(tail, 1, 1) == "," then return head .. string.sub(tail, 2) end
+    return string.gsub(head, ",$", "") .. tail
+  end
 
--- ARGV: the member's name as JSON text, the operation to run, its path below the work key, what it takes.
-ops["value.splice"] = function(key, path)
-  local name, inner, inner_path = take(), take(), take()
-  local text, code, detail = read(key, path)
-  local kind = text and kind_of_text(text)
-  local work = prepare(key, kind == "object" and text or "{}", name)
-  local apply, inner_code, inner_detail = ops[inner](work, inner_path)
-  depth = depth - 1
-  if not text then return nil, code, detail end
-  if kind ~= "object" then return nil, "WRONG_TYPE", kind end
-  if not apply then return nil, inner_code, inner_detail end
-  local _, extra = apply()
-  local result = spliced(text, name, (read(work, "$.v")))
-  redis.call("JSON.SET", work, "$", result)
-  if read(work, "$") ~= result then return nil, "OUT_OF_RANGE" end
-  return function()
-    redis.call("JSON.SET", key, path, result)
-    return nil, extra
+  local function spliced(text, name, value)
+    local member, first, last = locate(text, name)
+    if not member then
+      if not value then return text end
+      return string.sub(text, 1, -2) .. (text == "{}" and "" or ",") .. name .. ":" .. value .. "}"
+    end
+    if not value then return without(text, member, last) end
+    return string.sub(text, 1, first - 1) .. value .. string.sub(text, last + 1)
+  end
+
+  local function prepare(key, text, name)
+    local _, first, last = locate(text, name)
+    local alone = first and '{"v":' .. string.sub(text, first, last) .. "}" or "{}"
+    depth = depth + 1
+    local work = work_keys[key][depth]
+    work_keys[work] = work_keys[key]
+    redis.call("JSON.SET", work, "$", alone)
+    return work
+  end
+
+  -- ARGV: the member's name as JSON text, the operation to run, its path below the work key, what it takes.
+  ops["splice.apply"] = function(key, path)
+    local name, inner, inner_path = take(), take(), take()
+    local text, code, detail = read(key, path)
+    local kind = text and kind_of_text(text)
+    local work = prepare(key, kind == "object" and text or "{}", name)
+    local apply, inner_code, inner_detail = ops[inner](work, inner_path)
+    depth = depth - 1
+    if not text then return nil, code, detail end
+    if kind ~= "object" then return nil, "WRONG_TYPE", kind end
+    if not apply then return nil, inner_code, inner_detail end
+    local _, extra = apply()
+    local result = spliced(text, name, (read(work, "$.v")))
+    redis.call("JSON.SET", work, "$", result)
+    if read(work, "$") ~= result then return nil, "OUT_OF_RANGE" end
+    return function()
+      redis.call("JSON.SET", key, path, result)
+      return nil, extra
+    end
   end
 end

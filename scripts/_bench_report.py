@@ -1,0 +1,142 @@
+"""What `bench.py` prints: where it ran, how, and its tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rapyer
+from _bench_cases import CASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+PACKAGES = ("redis", "hiredis", "pydantic", "pydantic_core", "msgspec")
+METHOD = (
+    "Both sides in one process, one after the other in each round, who comes first changing from round to round; "
+    "the server is on the same machine, alone, on a loopback port, and emptied before each measurement. "
+    "In every round each side does a number of operations that takes it about {seconds} s, shared by the tasks. "
+    "Operations a second are the median of {rounds} rounds, the ratio is the median of the rounds' ratios. "
+    "One block, one lock or one hundred copies count as one operation."
+)
+
+
+async def circumstances(client: Any, *, rounds: int, seconds: float) -> dict[str, str]:
+    """Return what a reader must know to judge the numbers."""
+    server = await client.info("server")
+    packages = [f"{name} {found}" for name in PACKAGES if (found := _version(name))]
+    return {
+        "host": f"{_cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "load": f"{os.getloadavg()[0]:.1f} runnable processes on average in the minute before",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "packages": ", ".join([f"rapyer {rapyer.__version__}", *packages]),
+        "server": f"Redis {server['redis_version']}, {await _modules(client)}",
+        "method": METHOD.format(rounds=rounds, seconds=seconds),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+async def _modules(client: Any) -> str:
+    # As flat lists from servers that speak RESP2, as dicts from others; bytes or text.
+    listed = [_as_dict(entry) for entry in await client.execute_command("MODULE", "LIST")]
+    return ", ".join(sorted(f"{entry['name']} {_dotted(int(entry['ver']))}" for entry in listed)) or "no modules"
+
+
+def _as_dict(entry: Any) -> dict[str, str]:
+    flat = [part for pair in entry.items() for part in pair] if isinstance(entry, dict) else entry
+    words = [word.decode() if isinstance(word, bytes) else str(word) for word in flat]
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def _dotted(number: int) -> str:
+    return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
+
+
+def ratios(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return the table of both sides; a requirement holds for one task."""
+    rows = [["case", "tasks", "bare redis-py ops/s", "rapyer ops/s", "ratio", "required", ""]]
+    for found in results:
+        required = found["required"]
+        rows.append(
+            [
+                found["case"],
+                str(found["tasks"]),
+                f"{found['bare']:,.0f}",
+                f"{found['rapyer']:,.0f}",
+                f"{found['ratio']:.2f}",
+                "" if required is None else f">= {required:g}",
+                verdict(found["ok"]),
+            ]
+        )
+    return table(rows)
+
+
+def costs(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return the table of what a model costs without Redis."""
+    rows = [["model of 6 fields", "Pydantic us", "rapyer us", "required", ""]]
+    for found in results:
+        limit = found["required"]
+        required = "" if limit is None else f"<= {limit:g}"
+        rows.append(
+            [
+                found["case"],
+                f"{found['bare']:.2f}",
+                f"{found['rapyer']:.2f}",
+                required,
+                verdict(found["ok"]),
+            ]
+        )
+    return table(rows)
+
+
+def verdict(ok: bool | None) -> str:  # noqa: FBT001 - a value that is shown
+    """Return `ok` for a requirement that is met, a dash for one that is not, nothing where there is none."""
+    return "" if ok is None else "ok" if ok else "—"
+
+
+def legend(names: Iterable[str]) -> str:
+    """Tell what the cases are, from the sides' own words."""
+    wanted = set(names)
+    chosen = [case for case in CASES if case.name in wanted]
+    width = max((len(case.name) for case in chosen), default=0)
+    return "\n".join(
+        f"  {case.name.ljust(width)}  {_words(case.rapyer)} against {_words(case.bare)}; documents: "
+        f"{case.bare.documents}"
+        for case in chosen
+    )
+
+
+def _words(side: type[Any]) -> str:
+    own = (side.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    # A side that only shares its document says so; what it does is in the class it comes from.
+    return _words(side.__bases__[0]) if own.startswith("The same") else own
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as aligned text: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)

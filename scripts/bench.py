@@ -1,0 +1,255 @@
+"""How fast rapyer is, beside bare redis-py that sends the same commands, in one run.
+
+    python scripts/bench.py                          every case at 1 and at 64 tasks
+    python scripts/bench.py --only get,save --tasks 1,64,512
+    python scripts/bench.py --quick --json out.json  a few operations of each: proves that it runs
+
+It starts a Redis of its own and leaves nothing behind. Numbers of different runs cannot be compared, ratios of one
+run can. A requirement that is missed is shown (—) and is no failure: the exit code is 0 whenever the run went through.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Redis
+
+import _bench_report as report
+import rapyer
+import redis_stack
+from _bench_cases import CASES, VALUES, Plain, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from _bench_cases import Case, Side
+
+WARM_UP = 0.2  # the part of a round that is run before, to open connections and to learn the speed
+SPARE_CONNECTIONS = 16
+_TEXT = json.dumps(VALUES)
+MODEL_COSTS: tuple[tuple[str, float | None, Callable[[type[Any]], Any]], ...] = (
+    ("build", 15.0, lambda cls: cls(**VALUES)),
+    ("load from JSON text", 20.0, lambda cls: cls.model_validate_json(_TEXT)),
+    ("load and touch every field", None, lambda cls: _touched(cls.model_validate_json(_TEXT))),
+)
+
+
+class Options(argparse.Namespace):
+    """What the command line says."""
+
+    rounds: int
+    seconds: float
+    tasks: list[int]
+    only: list[str]
+    json: Path | None
+    quick: bool
+
+
+async def measure(side: Side, tasks: int, count: int) -> float:
+    """Return how many operations a second that many tasks do together."""
+    numbers = iter(range(count))
+
+    async def work(task: int) -> None:
+        for number in numbers:  # each number is done once, by whichever task is free
+            await side.once(task, number)
+
+    gc.collect()
+    began = time.perf_counter()
+    await asyncio.gather(*map(work, range(tasks)))
+    return count / (time.perf_counter() - began)
+
+
+class Bench:
+    """One run: its options and the two clients."""
+
+    def __init__(self, url: str, options: Options) -> None:
+        self.options = options
+        most = max(options.tasks) + SPARE_CONNECTIONS
+        self.bare = Redis.from_url(url, max_connections=most)
+        self.ours = Redis.from_url(url, max_connections=most)
+
+    async def ratio(self, case: Case, tasks: int) -> dict[str, Any]:
+        """Measure a case in interleaved rounds."""
+        sides: dict[str, Side] = {"bare": case.bare(self.bare), "rapyer": case.rapyer(self.ours)}
+        counts = {name: await self._calibrated(side, tasks) for name, side in sides.items()}
+        speeds: dict[str, list[float]] = {name: [] for name in sides}
+        for number in range(self.options.rounds):
+            for name in sorted(sides, reverse=number % 2 == 1):
+                speeds[name].append(await self._fresh(sides[name], tasks, counts[name]))
+        pairs = zip(speeds["rapyer"], speeds["bare"], strict=True)
+        ratio = statistics.median(ours / bare for ours, bare in pairs)
+        required = case.required if tasks == 1 else None
+        return {
+            "case": case.name,
+            "tasks": tasks,
+            "bare": statistics.median(speeds["bare"]),
+            "rapyer": statistics.median(speeds["rapyer"]),
+            "ratio": ratio,
+            "required": required,
+            "ok": None if required is None else ratio >= required,
+            "rounds": speeds,
+        }
+
+    async def _calibrated(self, side: Side, tasks: int) -> int:
+        """Return how many operations fill a round; runs them until the guess is good enough."""
+        wanted = self.options.seconds
+        count = tasks
+        while True:
+            took = count / await self._fresh(side, tasks, count)
+            if took >= wanted * WARM_UP:
+                return max(tasks, round(count * wanted / took))
+            count = max(count * 2, min(count * 20, round(count * wanted * WARM_UP / took) + 1))
+
+    async def _fresh(self, side: Side, tasks: int, count: int) -> float:
+        await self.bare.flushdb()
+        await side.prepare(tasks, count)
+        return await measure(side, tasks, count)
+
+    def costs(self) -> list[dict[str, Any]]:
+        """Measure what models cost without Redis, in microseconds."""
+        found = []
+        for name, limit, work in MODEL_COSTS:
+            times: dict[str, list[float]] = {"bare": [], "rapyer": []}
+            for _ in range(self.options.rounds):
+                times["bare"].append(_microseconds(work, Plain, self.options.seconds))
+                times["rapyer"].append(_microseconds(work, Profile, self.options.seconds))
+            medians: dict[str, Any] = {side: statistics.median(values) for side, values in times.items()}
+            ok = None if limit is None else medians["rapyer"] <= limit
+            found.append({"case": name, **medians, "required": limit, "ok": ok, "rounds": times})
+        return found
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await rapyer.teardown_rapyer()
+        await self.bare.aclose()
+        await self.ours.aclose()
+
+
+def _microseconds(work: Callable[[type[Any]], Any], cls: type[Any], seconds: float) -> float:
+    """Return the median time of one call; calls are timed by the hundred."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        began = time.perf_counter()
+        for _ in range(100):
+            work(cls)
+        times.append((time.perf_counter() - began) * 10_000)
+    return statistics.median(times)
+
+
+def _touched(model: Any) -> Any:
+    return model.name, model.email, model.age, model.score, model.tags, model.settings
+
+
+async def run(url: str, options: Options) -> dict[str, Any]:
+    """Measure everything that was asked for; print as it goes."""
+    bench = Bench(url, options)
+    try:
+        await rapyer.init_rapyer(bench.ours)
+        about = await report.circumstances(bench.bare, rounds=options.rounds, seconds=options.seconds)
+        print("\n".join(f"{name + ':':10}{text}" for name, text in about.items()), end="\n\n", flush=True)
+        results = [await _shown(bench, case, tasks) for case, tasks in _chosen(options)]
+        costs = [] if options.only else bench.costs()
+    finally:
+        await bench.close()
+    print(f"\n{report.ratios(results)}\n")
+    if costs:
+        print(f"{report.costs(costs)}\n")
+    print(report.legend(found["case"] for found in results))
+    return {**about, "results": results, "costs": costs}
+
+
+def _chosen(options: Options) -> Iterator[tuple[Case, int]]:
+    for case in CASES:
+        if options.only and case.name not in options.only:
+            continue
+        yield from ((case, tasks) for tasks in options.tasks if tasks > 1 or not case.contended)
+
+
+async def _shown(bench: Bench, case: Case, tasks: int) -> dict[str, Any]:
+    print(f"  {case.name}, {tasks} task{'s' * (tasks > 1)} ... ", end="", flush=True)
+    found = await bench.ratio(case, tasks)
+    print(f"{found['ratio']:.2f} {report.verdict(found['ok'])}", flush=True)
+    return found
+
+
+def _options(words: Sequence[str]) -> Options:
+    names = [case.name for case in CASES]
+    parser = argparse.ArgumentParser(
+        prog="bench.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=_positive(int), default=5, help="rounds of each case (default %(default)s)")
+    parser.add_argument(
+        "--seconds", type=_positive(float), default=0.5, help="seconds of each side in a round (default %(default)s)"
+    )
+    parser.add_argument(
+        "--tasks",
+        type=_listed(_positive(int)),
+        default=[1, 64],
+        metavar="N,...",
+        help="concurrent tasks (default 1,64)",
+    )
+    parser.add_argument(
+        "--only", type=_listed(_one_of(names)), default=[], metavar="CASE,...", help=f"of: {', '.join(names)}"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there, too")
+    parser.add_argument("--quick", action="store_true", help="one short round at 1 and 4 tasks: no numbers to quote")
+    options = parser.parse_args(words, Options())
+    if options.quick:
+        options.rounds, options.seconds, options.tasks = 1, 0.02, [1, 4]
+    return options
+
+
+def _positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def number(word: str) -> Any:
+        found = kind(word)
+        if not found > 0:
+            msg = f"must be more than 0, not {word}"
+            raise argparse.ArgumentTypeError(msg)
+        return found
+
+    return number
+
+
+def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    return lambda words: [kind(word.strip()) for word in words.split(",")]
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str], str]:
+    def name(word: str) -> str:
+        if word not in names:
+            msg = f"there is no case {word!r}; the cases are: {', '.join(names)}"
+            raise argparse.ArgumentTypeError(msg)
+        return word
+
+    return name
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    options = _options(words)
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(redis_stack.start(private=True))
+            found = asyncio.run(run(server.url, options))
+        except redis_stack.StackError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
