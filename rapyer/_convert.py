@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import types
+from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -17,7 +18,7 @@ from pydantic_core import core_schema
 
 from rapyer import _codec
 from rapyer.errors import UsageError
-from rapyer.types import RedisBytes, RedisDatetime, RedisDict, RedisFloat, RedisInt, RedisList, RedisStr
+from rapyer.types import RedisBytes, RedisDatetime, RedisDict, RedisFloat, RedisInt, RedisList, RedisSet, RedisStr
 from rapyer.types._base import Plan
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ _SCALARS: dict[Any, type[Any]] = {
     bytes: RedisBytes,
     datetime: RedisDatetime,
 }
+_SCALARS |= {kind: kind for kind in list(_SCALARS.values())}
+_SETS = (set, frozenset, RedisSet)
 _UNIONS = (Union, types.UnionType)
-_REDIS_TYPES = tuple(_SCALARS.values())
 
 
 # -- plans -----------------------------------------------------------------------------------------------------------
@@ -48,9 +50,9 @@ def plan_of(annotation: Any, base: type[Any]) -> Plan:
     core = _core_of(annotation)
     if core in _SCALARS:
         return Plan(storable, _SCALARS[core])
-    if core in _REDIS_TYPES:
-        return Plan(storable, core)
     origin, args = get_origin(core) or core, get_args(core)
+    if origin in _SETS:
+        return Plan(storable, RedisSet, Plan(Annotated[args[0] if args else Any, Storable(base, inside_set=True)]))
     if origin in (list, RedisList):
         return Plan(storable, RedisList, plan_of(args[0] if args else Any, base))
     if _is_text_dict(origin, args):
@@ -86,12 +88,14 @@ def _is_text_dict(origin: Any, args: tuple[Any, ...]) -> bool:
 class Storable:
     """Marks an annotation whose schema is to be one that RedisJSON can hold."""
 
-    def __init__(self, base: type[Any]) -> None:
+    def __init__(self, base: type[Any], *, inside_set: bool = False) -> None:
         self.base = base
+        self.inside_set = inside_set
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """Rework the schema Pydantic makes."""
-        return rework(handler(source), handler, self.base, str(source))
+        change = _inside_set if self.inside_set else rework
+        return change(handler(source), handler, self.base, str(source))
 
 
 def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
@@ -157,6 +161,22 @@ def _bounded(schema: Any, *_: Any) -> Any:
     return {**schema, "ge": low, "le": high}
 
 
+def _mutable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    """Make a set of a frozen one, because its operations change it; inside other sets it has to stay as it is."""
+    items = schema.get("items_schema")
+    inside = {"items_schema": _inside_set(items, handler, base, name)} if items else {}
+    return {**schema, **inside, "type": "set", "metadata": dict(_RELINKS)}
+
+
+def _set(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    items = schema.get("items_schema")
+    return {**schema, **({"items_schema": _inside_set(items, handler, base, name)} if items else {})}
+
+
+def _inside_set(items: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    return items if items["type"] == "frozenset" else rework(items, handler, base, name)
+
+
 def _finite(schema: Any, *_: Any) -> Any:
     return {**schema, "allow_inf_nan": False}
 
@@ -171,7 +191,9 @@ def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: A
     if cls is None or issubclass(cls, base):
         return schema
     linked = linked_class(cls, base)
-    return core_schema.no_info_before_validator_function(_relink(cls, linked), handler.generate_schema(linked))
+    return core_schema.no_info_before_validator_function(
+        _relink(cls, linked), handler.generate_schema(linked), metadata=dict(_RELINKS)
+    )
 
 
 def _model_class(schema: Any) -> type[Any] | None:
@@ -191,10 +213,36 @@ def _relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
             return value
         new = linked.__new__(linked)
         for slot in BaseModel.__slots__:
-            object.__setattr__(new, slot, getattr(value, slot))
+            object.__setattr__(new, slot, copy(getattr(value, slot)))
+        for name, item in new.__dict__.items():
+            if name in linked.__pydantic_fields__ and _holds_plain(item):
+                new.__dict__[name] = linked._readers[name].validate_python([item])[0]
         return new
 
     return convert
+
+
+def _holds_plain(value: Any) -> bool:
+    if isinstance(value, BaseModel):
+        return not hasattr(value, "_rapyer_plain")
+    if isinstance(value, dict):
+        return any(_holds_plain(item) for item in value.values())
+    return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_plain(item) for item in value)
+
+
+def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    """Have a default that is a plain model, or contains one, validated: it must become a linked one."""
+    inner = rework(schema["schema"], handler, base, name)
+    return {**schema, "schema": inner, **({"validate_default": True} if _relinks(inner) else {})}
+
+
+def _relinks(part: Any) -> bool:
+    if isinstance(part, dict):
+        return part.get("metadata") == _RELINKS or any(_relinks(part[name]) for name in _PARTS if name in part)
+    return isinstance(part, (list, tuple)) and any(map(_relinks, part))
+
+
+_RELINKS = {"rapyer": "relinks"}
 
 
 def _unstorable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001
@@ -216,18 +264,22 @@ def unstorable(name: str) -> UsageError:
     """Return the error for a field whose type has no JSON form."""
     return UsageError(
         f"{name} is of a type that Pydantic cannot turn into JSON and back: say how with "
-        "Annotated[..., PlainValidator(...), PlainSerializer(...)], in this order, or mark it as no field (PrivateAttr, ClassVar)"
+        "Annotated[..., PlainValidator(...), PlainSerializer(...)], in this order, "
+        "or mark it as no field (PrivateAttr, ClassVar)"
     )
 
 
 _CHANGES: dict[str, Callable[..., Any]] = {
     "int": _bounded,
     "float": _finite,
+    "set": _set,
+    "frozenset": _mutable,
     "definition-ref": _reference,
     "model": _model,
     "is-instance": _unstorable,
     "is-subclass": _unstorable,
     "callable": _unstorable,
+    "default": _defaulted,
     "function-wrap": _around,
     "function-before": _around,
 }

@@ -10,11 +10,12 @@ Rules:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _session
 from rapyer._ops import Operation
-from rapyer.types._base import Plan, RedisType, decode, remembered
+from rapyer.types._base import Immutable, Plan, RedisType, decode, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +109,8 @@ class Container(RedisType):
         if reply is None:
             return Recorded(local())
         # First what was done, so that elements keep their identity; then what others did besides.
+        with suppress(IndexError, KeyError, ValueError):
+            local()
         owner, place = self._linked(), self._place()
         self._replace(decode(owner, place, reply[0]))
         return reply[1]
@@ -135,6 +138,8 @@ def adopt(present: Any, new: Any) -> Any:
     if isinstance(present, Container) and isinstance(new, present._plain):
         present._replace(new)
         return present
+    if isinstance(present, Immutable) and present == new and str(present) == str(new):
+        return present  # both: 0.0 == -0.0, and moments are equal across offsets
     take_over = getattr(present, "_take_over", None)
     if take_over is not None and type(new) is type(present):
         take_over(new)

@@ -201,6 +201,30 @@ async def test_empties(bound, stored):
     assert (await Empties.get(model.key)).field == value
 
 
+async def test_plain_models_below_plain_models(bound, stored):
+    """Plain models are linked at every depth, also where they are defaults that nobody validated."""
+
+    class Middle(BaseModel):
+        one: Plain = Plain()
+        many: List[Plain] = [Plain()]
+        maybe: Union[Plain, str, None] = None
+
+    class Top(AtomicRedisModel):
+        middle: Middle = Middle()
+        given: Optional[Middle] = None
+        made: List[Plain] = Field(default_factory=lambda: [Plain(x=9)])
+
+    given = Middle(one=Plain(x=7), maybe=Plain(x=8))
+    top = await Top(given=given).save()
+    assert await top.middle.one.x.increase() == 2
+    assert await top.middle.many[0].x.increase() == 2
+    assert await top.given.one.x.increase() == 8
+    assert await top.made[0].x.increase() == 10
+    assert await stored(top.key) == top.model_dump()
+    assert (await Top.get(top.key)).given.maybe.x == 8
+    assert given.one.x == 7
+
+
 def test_defaults_are_not_shared():
     """Instances share no default."""
     one, other = Plain(), Plain()

@@ -23,6 +23,7 @@
 --- @include "lib/ops_moment"
 --- @include "lib/ops_list"
 --- @include "lib/ops_map"
+--- @include "lib/ops_set"
 --- @include "lib/splice"
 
 local documents, pending = {}, {}

@@ -1,13 +1,10 @@
 -- Operations on arrays.
 --- @include "lib/prelude"
+--- @include "lib/find"
 
 families.list = function()
   -- unpack fails from 8,000 elements on.
   local CHUNK = 1000
-
-  local function length(key, path)
-    return redis.call("JSON.ARRLEN", key, path)[1]
-  end
 
   local function take_values()
     local values, exact = {}, true
@@ -24,10 +21,6 @@ families.list = function()
       for i = first, math.min(first + CHUNK - 1, #values) do texts[#texts + 1] = values[i].text end
       redis.call("JSON.ARRAPPEND", key, path, unpack(texts))
     end
-  end
-
-  local function at(path, index)
-    return string.format("%s[%d]", path, index)
   end
 
   -- ARGV: how many, the values.
@@ -70,27 +63,6 @@ families.list = function()
       redis.call("JSON.DEL", key, place)
       return nil, popped
     end
-  end
-
-  -- 1 equals 1.0. Two integers were compared already, and exactly.
-  local function same_number(a, b)
-    if kind_of_text(a) == "integer" and kind_of_text(b) == "integer" then return false end
-    return tonumber(a) ~= nil and tonumber(a) == tonumber(b)
-  end
-
-  -- The first element that equals the value: scalars as RedisJSON compares them, others by their text.
-  local function find(key, path, value)
-    local kind = kind_of_text(value.text)
-    if kind == "string" or kind == "integer" or kind == "boolean" or kind == "null" then
-      local index = redis.call("JSON.ARRINDEX", key, path, value.text)[1]
-      if index >= 0 then return index end
-    end
-    if kind == "string" then return nil end
-    for index = 0, length(key, path) - 1 do
-      local text = read(key, at(path, index))
-      if text == value.text or same_number(text, value.text) then return index end
-    end
-    return nil
   end
 
   -- ARGV: value.

@@ -1,0 +1,286 @@
+"""Arrays and objects on the server against Python's list and dict."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from lua_server import BACKUP, DOCUMENT, WORK, Change, Documented, batch
+from pydantic_core import to_json
+from redis import ResponseError
+
+from rapyer import _codec
+from rapyer._ops import Operation, writable
+from rapyer._path import absolute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lua_server import Server
+
+thorough = settings(max_examples=200, deadline=None)
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
+NAMES = st.one_of(TEXT, st.text("\\\"'a.*$[] \x00{},:", max_size=6))
+SCALARS = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(-3, 3),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([0.9715098593399603, 1.0, 2.0, 0.5]),
+    TEXT,
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3)
+)
+INDEXES = st.integers(-7, 7)
+NASTY = ["a\\", "\"'", "\\\"'", "a\\b\"c'd", "\\\\", "'\"{", "\"]'", "\\u0041", "\x00\\", "é\\😀"]
+
+
+def taken(python: Any) -> tuple[str | bytes, ...]:
+    """Return a value as the scripts take it."""
+    return _codec.arguments(to_json(python))
+
+
+def compared(python: Any) -> tuple[str | bytes, ...]:
+    """Return a value as scripts take it that only compare."""
+    return (to_json(python), "0")
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two values are the same JSON, doubles bit for bit."""
+    return bool(to_json(a) == to_json(b))
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Tell whether `list.remove` takes two values for equal: numbers by value, all else by text."""
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return bool(a == b)
+    return same(a, b)
+
+
+# -- arrays ----------------------------------------------------------------------------------------------------------
+
+
+def extend(local: list[Any], draw: Callable[..., Any]) -> tuple[str, tuple[Any, ...]]:
+    """Append some values."""
+    values = draw(st.lists(VALUES, max_size=3))
+    local.extend(values)
+    return "list.extend", (str(len(values)), *(part for value in values for part in taken(value)))
+
+
+def insert(local: list[Any], draw: Callable[..., Any]) -> tuple[str, tuple[Any, ...]]:
+    """Insert anywhere, also far outside."""
+    index, value = draw(INDEXES), draw(VALUES)
+    local.insert(index, value)
+    return "list.insert", (str(index), *taken(value))
+
+
+def pop(local: list[Any], draw: Callable[..., Any]) -> tuple[str, tuple[Any, ...]]:
+    """Pop anywhere."""
+    index = draw(INDEXES)
+    if -len(local) <= index < len(local):
+        local.pop(index)
+    return "list.pop", (str(index), "refuse")
+
+
+def set_item(local: list[Any], draw: Callable[..., Any]) -> tuple[str, tuple[Any, ...]]:
+    """Replace anywhere."""
+    index, value = draw(INDEXES), draw(VALUES)
+    if -len(local) <= index < len(local):
+        local[index] = value
+    return "list.set_item", (str(index), *taken(value))
+
+
+def remove(local: list[Any], draw: Callable[..., Any]) -> tuple[str, tuple[Any, ...]]:
+    """Remove what is there, or is not."""
+    value = draw(st.sampled_from(local) if local and draw(st.booleans()) else VALUES)
+    found = next((index for index, item in enumerate(local) if equal(item, value)), None)
+    if found is not None:
+        del local[found]
+    return "list.remove", compared(value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), steps=st.lists(st.sampled_from([extend, insert, pop, set_item, remove]), max_size=12))
+def test_arrays_are_lists(server: Server, data: st.DataObject, steps: list[Any]) -> None:
+    """After any run of operations, refused ones included, Redis holds what the list holds."""
+    local: list[Any] = []
+    server.put('{"x":[]}')
+    for step in steps:
+        before = list(local)
+        script, arguments = step(local, data.draw)
+        try:
+            server.operate(script, "$.x", *arguments)
+        except ResponseError as error:
+            assert str(error).split(" ")[0] in {"RAPYER_INDEX", "RAPYER_VALUE"}  # noqa: PT017
+            assert same(before, local)
+        assert same(json.loads(server.text() or ""), {"x": local})
+
+
+def test_ten_thousand_elements_go_in_at_once(server: Server) -> None:
+    """More than `unpack` can hold, in order."""
+    server.put('{"x":[-1]}')
+    server.operate("list.extend", "$.x", "10000", *(part for i in range(10000) for part in (str(i), "0")))
+    assert json.loads(server.text() or "")["x"] == list(range(-1, 10000))
+
+
+@pytest.mark.parametrize(
+    ("stored", "value", "left"),
+    [
+        ("[1,1.0]", "1.0", "[1.0]"),
+        ("[1.0,1]", "1", "[1]"),
+        ("[9007199254740993,9007199254740992]", "9007199254740992", "[9007199254740993]"),
+        ('["1",1]', "1", '["1"]'),
+        ("[true,1]", "1", "[true]"),
+        ('[null,"null"]', "null", '["null"]'),
+        ("[[1],[1.0]]", "[1.0]", "[[1]]"),
+        ('[{"a":1},{}]', "{}", '[{"a":1}]'),
+    ],
+)
+def test_remove_finds_what_is_equal(server: Server, stored: str, value: str, left: str) -> None:
+    """Numbers by value and exactly, everything else by kind and text; the first one goes."""
+    server.put(f'{{"x":{stored}}}')
+    assert server.operate("list.remove", "$.x", value, "0") == [left.encode(), None]
+
+
+# -- objects ---------------------------------------------------------------------------------------------------------
+
+
+def changed(server: Server, operation: Operation) -> Any:
+    """Run one operation of the model layer as a batch of its own; return what it answers besides."""
+    ready = writable(operation)
+    keys, arguments = batch([Change(ready.script, ready.flat())])
+    extra = server.call("batch.apply", keys, arguments)[1]
+    assert not [key for key in keys[1:] if server.redis.exists(key)]
+    return extra
+
+
+@thorough
+@given(start=st.dictionaries(NAMES, VALUES, max_size=4), name=NAMES, value=VALUES, outer=NAMES)
+@example(start={}, name="", value=None, outer="\\")
+@example(start={"\\": 1}, name="\\", value={"\\": 2}, outer="\"'")
+def test_objects_are_dicts(server: Server, start: dict[str, Any], name: str, value: Any, outer: str) -> None:
+    """Any text names one entry and no other: set, replaced and removed, inside an entry of any name."""
+    steps = ("d", outer)
+    local = dict(start)
+    server.call("document.save", [DOCUMENT], ("", "0", "$", *taken({"d": {outer: start, "other": 1}})))
+    refusals = (("map.set_item", taken(value)), ("map.pop", ()), ("map.pop", ()))
+    for script, arguments in refusals:
+        before = server.state()
+        try:
+            extra = changed(server, Operation(script, steps, arguments, name))
+        except ResponseError as error:
+            # An object that holds a double no text can express cannot be spliced.
+            assert str(error).startswith("RAPYER_OUT_OF_RANGE")  # noqa: PT017
+            assert server.state() == before
+            return
+        if script == "map.set_item":
+            local[name] = value
+        elif name in local:
+            assert same(json.loads(extra), local.pop(name))
+        else:
+            assert extra is None
+        found = json.loads(server.text() or "")
+        assert set(found["d"]) == {outer, "other"}
+        assert same(dict(sorted(found["d"][outer].items())), dict(sorted(local.items())))
+
+
+@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_name_no_path_can_hold_is_spliced(server: Server, name: str, depth: int) -> None:
+    """Set, read back by others' operations, changed in place and deleted, up to three such names deep."""
+    steps: tuple[str, ...] = ()
+    document: Any = {"n": 1, "l": [], "t": "a"}
+    for _ in range(depth):
+        document, steps = {name: document, "beside": [1.5, None, {"a": "b"}]}, (name, *steps)
+    server.put(to_json(document))
+    inner = document
+    for step in steps:
+        inner = inner[step]
+    changed(server, Operation("number.increase", (*steps, "n"), ("2",)))
+    changed(server, Operation("list.extend", (*steps, "l"), ("1", "5", "0")))
+    changed(server, Operation("text.append", (*steps, "t"), ('"b"',)))
+    changed(server, Operation("value.set", steps, ("true", "0"), "new"))
+    assert changed(server, Operation("list.pop", (*steps, "l"), ("0", "refuse"))) == b"5"
+    inner |= {"n": 3, "t": "ab", "new": True}
+    assert json.loads(server.text() or "") == document
+    outer = document
+    for step in steps[:-1]:
+        outer = outer[step]
+    changed(server, Operation("map.delete_item", steps[:-1], (), steps[-1]))
+    del outer[steps[-1]]
+    assert json.loads(server.text() or "") == document
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        (Operation("number.increase", ("\\",), ("1",)), "WRONG_TYPE"),
+        (Operation("number.increase", ("\\", "gone"), ("1",)), "PATH_NOT_FOUND"),
+        (Operation("number.increase", ("gone\\",), ("1",)), "PATH_NOT_FOUND"),
+        (Operation("number.increase", ("gone", "\\"), ("1",)), "PATH_NOT_FOUND"),
+        (Operation("map.delete_item", (), (), "gone\\"), "ENTRY"),
+        (Operation("map.delete_item", ("list",), (), "\\"), "WRONG_TYPE"),
+    ],
+)
+def test_a_refusal_below_such_a_name_writes_nothing(server: Server, operation: Operation, code: str) -> None:
+    """A splice refuses with what its operation refuses with."""
+    server.put('{"\\\\":{"a":1},"list":[]}')
+    before = server.state()
+    ready = writable(operation)
+    assert server.refusal("batch.apply", *batch([Change(ready.script, ready.flat())])).startswith(f"{code} 0 ")
+    assert server.state() == before
+
+
+@pytest.mark.parametrize(
+    "number", [0.1 + 0.2, 1e-7, 0.30000000000000004, 1.1e300, 123456789.12345679, 0.8414709848078965]
+)
+def test_doubles_beside_a_spliced_name_stay_as_they_are(server: Server, number: float) -> None:
+    """The object around such a name is written again, exactly."""
+    server.call("document.save", [DOCUMENT], ("", "0", "$", *taken({"\\": 1, "x": number, "y": "0.1e5"})))
+    changed(server, Operation("number.increase", ("\\",), ("1",)))
+    assert same(json.loads(server.text() or ""), {"\\": 2, "x": number, "y": "0.1e5"})
+
+
+def test_a_splice_of_a_missing_document_makes_none(server: Server) -> None:
+    """Nothing is left behind, neither the document nor a key for its own use."""
+    ready = writable(Operation("map.set_item", (), ("1", "0"), "\\"))
+    refusal = server.refusal("batch.apply", *batch([Change(ready.script, ready.flat())]))
+    assert refusal.startswith("KEY_NOT_FOUND 0 ")
+    skipped = Documented(missing="skip", own=(BACKUP, *WORK))
+    server.call("batch.apply", *batch([Change(ready.script, ready.flat())], skipped))
+    assert server.state() == {}
+
+
+@thorough
+@given(names=st.lists(NAMES, unique=True, max_size=5), steps=st.sampled_from([(), ("d",), ("a b",), ("'",), ('"',)]))
+@example(names=["/", "\x7f", "\u2028"], steps=())
+@example(names=NASTY, steps=("d",))
+def test_popitem_takes_every_entry_once(server: Server, names: list[str], steps: tuple[str, ...]) -> None:
+    """It takes entries whole, whatever their names are, until there are none."""
+    inner = {name: [index, None] for index, name in enumerate(names)}
+    server.put(to_json({steps[0]: inner} if steps else inner))
+    popped = {}
+    for _ in names:
+        _, (name, text) = server.operate("map.pop_item", absolute(steps))
+        popped[name.decode()] = json.loads(text)
+    assert popped == inner
+    assert server.refusal("map.pop_item", [DOCUMENT], ("", "0", absolute(steps))).startswith("ENTRY")
+
+
+def test_popitem_takes_the_newest_first(server: Server) -> None:
+    """As Python's does, for an object that only grew."""
+    server.put(to_json({f"k{index}": index for index in range(50)}))
+    names = [server.operate("map.pop_item", "$")[1][0].decode() for _ in range(50)]
+    assert names == [f"k{index}" for index in reversed(range(50))]
+
+
+def test_popitem_after_a_removal_in_the_middle_takes_the_newest(server: Server) -> None:
+    """Removing an older entry does not change which is the newest."""
+    server.put('{"a":1,"b":2,"c":3,"d":4}')
+    server.operate("map.pop", "$", "$.b")
+    assert server.operate("map.pop_item", "$")[1] == [b"d", b"4"]
+    assert server.operate("map.pop_item", "$")[1] == [b"c", b"3"]

@@ -1,0 +1,266 @@
+"""Documents: save, load, delete, duplicate, update, and by key."""
+
+from typing import Annotated
+from uuid import uuid4
+
+import pytest
+from pydantic import Field, ValidationError
+
+import rapyer
+from rapyer import AtomicRedisModel
+from rapyer.errors import CorruptDocument, KeyNotFound, UsageError, WrongType
+from rapyer.fields import Key, KeyAnnotation
+
+
+class Doc(AtomicRedisModel):
+    """A document."""
+
+    name: str = "n"
+    score: int = 0
+    tags: list[str] = []
+
+
+class Keyed(AtomicRedisModel):
+    """A document whose key is a field."""
+
+    slug: Key[str]
+    score: int = 0
+
+
+class Made(AtomicRedisModel):
+    """A document whose key field makes keys."""
+
+    slug: Annotated[str, KeyAnnotation] = Field(default_factory=lambda: uuid4().hex)
+    score: int = 0
+
+
+async def test_save_overwrites(bound, stored, write):
+    """Saving writes the whole document and is how a deleted one is made again."""
+    doc = await Doc().save()
+    await write(doc.key, "$", {"name": "x", "other": 1})
+    await doc.save()
+    assert await stored(doc.key) == {"name": "n", "score": 0, "tags": []}
+    await doc.delete()
+    await doc.save()
+    assert await bound.exists(doc.key)
+
+
+async def test_load_takes_everything(bound, write):
+    """Loading replaces every field and returns the instance."""
+    doc = await Doc(tags=["a"]).save()
+    await write(doc.key, "$", {"name": "x", "score": 5, "tags": []})
+    doc.score = 9
+    assert await doc.load() is doc
+    assert doc == Doc(name="x", score=5, tags=[])
+
+
+async def test_missing(bound):
+    """What is not there: KeyNotFound from get and load, False from deletes, and nothing appears."""
+    doc = Doc()
+    for call in (doc.load(), Doc.get(doc.key), Doc.get("nothing"), doc.aupdate(score=1), doc.score.increase()):
+        with pytest.raises(KeyNotFound):
+            await call
+    assert await doc.delete() is False
+    assert await Doc.delete_by_key(doc.key) is False
+    assert await bound.keys() == []
+
+
+async def test_full_key_or_pk(bound):
+    """A key may be given in full or as the bare pk; a pk may contain colons."""
+    keyed = await Keyed(slug="a:b").save()
+    assert (await Keyed.get("Keyed:a:b")).slug == "a:b"
+    assert (await Keyed.get("a:b")).key == keyed.key
+    assert await Keyed.delete_by_key("a:b") is True
+
+
+async def test_another_class_is_refused(bound):
+    """A class neither reads nor deletes what belongs to another."""
+    doc = await Doc().save()
+    with pytest.raises(KeyNotFound):
+        await Keyed.get(doc.key)
+    assert await Keyed.delete_by_key(doc.key) is False
+    with pytest.raises(KeyNotFound):
+        async with Keyed.lock_from_key(doc.key):
+            pass
+    assert await bound.keys() == [doc.key.encode()]
+
+
+async def test_prefix_of_a_prefix(bound):
+    """`A` and `A:B` as prefixes: each class sees its own documents only."""
+
+    class Outer(AtomicRedisModel):
+        slug: Key[str] = "x"
+
+    class Inner(AtomicRedisModel):
+        slug: Key[str] = "y"
+
+        @classmethod
+        def class_key_initials(cls):
+            return "Outer:Inner"
+
+    await Outer().save()
+    inner = await Inner().save()
+    assert await Outer.afind_keys() == ["Outer:x"]
+    assert await Inner.afind_keys() == ["Outer:Inner:y"]
+    with pytest.raises(KeyNotFound):
+        await Outer.get(inner.key)
+    assert await Outer.delete_by_key(inner.key) is False
+    assert type(await rapyer.get(inner.key)) is Inner
+    assert [one.slug for one in await Outer.afind()] == ["x"]
+
+
+async def test_wrong_type_under_the_key(bound):
+    """A key that holds no document is WrongType for all, and stays as it is."""
+    doc = Doc()
+    await bound.set(doc.key, "theirs")
+    calls = [doc.save(), doc.load(), Doc.get(doc.key), doc.aupdate(score=1), doc.delete(), Doc.delete_by_key(doc.key)]
+    calls += [doc.score.increase(), doc.tags.aappend("x"), doc.tags.load(), doc.tags.save()]
+    for call in calls:
+        with pytest.raises(WrongType, match="Doc:"):
+            await call
+    for block in (doc.lock(), doc.pipeline()):
+        with pytest.raises(WrongType):
+            await block.__aenter__()
+    assert await bound.get(doc.key) == b"theirs"
+    assert await bound.keys() == [doc.key.encode()]
+    assert await Doc.afind_keys() == []
+
+
+async def test_corrupt(bound, write):
+    """A stored document that does not validate is CorruptDocument, caused by Pydantic's error, and no local change."""
+    doc = await Doc(score=1).save()
+    await write(doc.key, "$.score", "text")
+    calls = [doc.load(), Doc.get(doc.key), Doc.afind(), rapyer.get(doc.key)]
+    for call in calls:
+        with pytest.raises(CorruptDocument, match="Doc:") as error:
+            await call
+        assert isinstance(error.value.__cause__, ValidationError)
+        assert error.value.key == doc.key
+    for block in (doc.lock(), Doc.lock_from_key(doc.key), doc.pipeline()):
+        with pytest.raises(CorruptDocument):
+            await block.__aenter__()
+    assert doc.score == 1
+    assert await bound.keys() == [doc.key.encode()]
+
+
+async def test_duplicate(bound, stored):
+    """Copies hold the present local values, under new keys, and are independent."""
+    doc = await Doc(tags=["a"]).save()
+    doc.score = 5
+    copies = await doc.duplicate_many(3)
+    assert len({copy.key for copy in copies} | {doc.key}) == 4
+    for copy in copies:
+        assert await stored(copy.key) == {"name": "n", "score": 5, "tags": ["a"]}
+    await copies[0].tags.aappend("b")
+    assert (doc.tags, copies[1].tags) == (["a"], ["a"])
+    assert await stored(doc.key, "$.score") == 0
+    assert type(await doc.duplicate()) is Doc
+
+
+async def test_duplicate_numbers(bound):
+    """Zero gives an empty list; a negative or no integer is refused before anything is written."""
+    doc = Doc()
+    assert await doc.duplicate_many(0) == []
+    for bad in (-1, 1.0, "2", None, True):
+        with pytest.raises(UsageError, match="duplicate_many"):
+            await doc.duplicate_many(bad)
+    assert await bound.keys() == []
+
+
+async def test_duplicate_of_keyed(bound, stored):
+    """The key field's default_factory makes the copies' keys; without one it is refused, also for a taken key."""
+    made = await Made(score=3).save()
+    copies = await made.duplicate_many(2)
+    assert len({made.slug, *(copy.slug for copy in copies)}) == 3
+    for copy in copies:
+        assert await stored(f"Made:{copy.slug}") == {"slug": copy.slug, "score": 3}
+    with pytest.raises(UsageError, match="default_factory"):
+        await Keyed(slug="a").duplicate()
+
+    class Clash(AtomicRedisModel):
+        slug: Key[str] = Field(default_factory=lambda: "same")
+
+    await Clash(slug="other").duplicate()
+    before = await bound.dbsize()
+    with pytest.raises(UsageError, match="taken"):
+        await Clash(slug="other").duplicate()
+    assert await bound.dbsize() == before
+
+
+async def test_duplicate_is_all_or_none(bound):
+    """One taken key among several: no copy is written."""
+    keys = iter(["one", "taken", "two"])
+
+    class Numbered(AtomicRedisModel):
+        slug: Key[str] = Field(default_factory=lambda: next(keys))
+
+    await Numbered(slug="taken").save()
+    with pytest.raises(UsageError, match="taken"):
+        await Numbered(slug="x").duplicate_many(3)
+    assert await bound.keys() == [b"Numbered:taken"]
+
+
+def test_update_validates_first():
+    """One bad value of three: no field changes; an unknown field is a UsageError."""
+    doc = Doc()
+    with pytest.raises(ValidationError):
+        doc.update(name="new", score="no number", tags=["x"])
+    with pytest.raises(UsageError, match="nmae"):
+        doc.update(nmae="new", score=1)
+    assert doc == Doc()
+    doc.update(name="new", tags=["x"])
+    assert doc == Doc(name="new", tags=["x"])
+    doc.update()
+
+
+async def test_aupdate(bound, stored, write):
+    """Given fields only are written; others in Redis stay; local values follow."""
+    doc = await Doc().save()
+    await write(doc.key, "$.name", "theirs")
+    tags = doc.tags
+    assert await doc.aupdate(score=2, tags=["x"]) is None
+    assert await stored(doc.key) == {"name": "theirs", "score": 2, "tags": ["x"]}
+    assert (doc.score, tags, doc.tags is tags) == (2, ["x"], True)
+    await doc.aupdate()
+
+
+async def test_aupdate_validates_first(bound, stored):
+    """One bad value of three, or an unknown field: nothing changes, here or there."""
+    doc = await Doc().save()
+    with pytest.raises(ValidationError):
+        await doc.aupdate(name="new", score="no number", tags=["x"])
+    with pytest.raises(UsageError, match="nmae"):
+        await doc.aupdate(nmae="new", score=1)
+    assert doc == Doc()
+    assert await stored(doc.key) == Doc().model_dump()
+
+
+async def test_aupdate_of_a_deleted_document(bound):
+    """KeyNotFound; nothing is recreated and nothing changes locally."""
+    doc = await Doc().save()
+    await Doc.delete_by_key(doc.key)
+    with pytest.raises(KeyNotFound):
+        await doc.aupdate(score=5, tags=["x"])
+    assert doc == Doc()
+    assert not await bound.exists(doc.key)
+
+
+async def test_aupdate_of_the_key(bound, stored):
+    """The key field cannot be updated in place."""
+    keyed = await Keyed(slug="a").save()
+    with pytest.raises(UsageError, match="slug"):
+        await keyed.aupdate(slug="b", score=1)
+    assert await stored(keyed.key) == {"slug": "a", "score": 0}
+
+
+async def test_lost_updates(bound, stored):
+    """Two instances that change different fields lose nothing."""
+    doc = await Doc().save()
+    other = await Doc.get(doc.key)
+    await doc.aupdate(name="mine")
+    await other.aupdate(score=7)
+    async with doc.pipeline():
+        doc.tags.append("p")
+    async with other.lock(save_at_end=True):
+        other.score = 8
+    assert await stored(doc.key) == {"name": "mine", "score": 8, "tags": ["p"]}
