@@ -295,6 +295,12 @@ def linked_class(plain: Any, base: Any) -> type[Any]:
     return _linked_classes[plain]
 
 
+def new_linked(plain: Any, base: Any) -> Any:
+    """Return an empty instance of a linked class, for unpickling."""
+    linked: Any = linked_class(plain, base)
+    return linked.__new__(linked)
+
+
 def guilty_field(cls: Any, handler: GetCoreSchemaHandler) -> str:
     """Return the name of the first field that Pydantic makes no schema of."""
     fields = cls.__pydantic_fields__.items()

@@ -253,6 +253,12 @@ class Node(BaseModel):
         """Return a deep copy with the same pk and no place in another document."""
         return _with_pk_of(self, super().__deepcopy__(memo))
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the linked form of a plain model by the plain model's name."""
+        if self._rapyer_plain is None:
+            return super().__reduce_ex__(protocol)
+        return _convert.new_linked, (self._rapyer_plain, Node._public), self.__getstate__()
+
     def __getstate__(self) -> dict[Any, Any]:
         """Pickle with the pk and without links."""
         return {**super().__getstate__(), "_own_pk": self.pk if owner_of(self) is None else None}

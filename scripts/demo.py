@@ -33,6 +33,7 @@ WORKER = Path(__file__).resolve().with_name("_demo_worker.py")
 FRAME_SECONDS = 0.1
 PLAIN_FRAMES = 10  # without a terminal, one line for so many frames
 BAR_WIDTH = 24
+LABEL = 46  # columns
 BOLD, DIM, RED, GREEN, CYAN, RESET = "\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[36m", "\033[0m"
 BACK = "\r\033[K"
 
@@ -203,7 +204,8 @@ class Race:
             display.cancel()
             await asyncio.gather(display, return_exceptions=True)
         self._draw(way, 1.0, await self._changes(board.key))
-        print(flush=True)
+        if sys.stdout.isatty():
+            print()
         return await self._outcome(board.key, took)
 
     async def _outcome(self, key: str, took: float) -> Outcome:
@@ -246,28 +248,33 @@ class Race:
 
 def show(ours: Outcome, naive: Outcome) -> None:
     """Print what was lost, and whether anything was that must not be."""
-    titles = ("expected", "in Redis", "lost")
-    print(paint(f"\n    {'':38} {'rapyer':^29}   {'naive read-modify-write':^29}", BOLD))
-    print(f"    {'field, changed by':38}{''.join(f'{title:>10}' for title in titles)}  ", end="")
-    print("".join(f"{title:>10}" for title in titles))
+    titles = "".join(f"{title:>10}" for title in ("expected", "in Redis", "lost"))
+    print(paint(f"\n    {'':{LABEL}}{'rapyer':>30}  {'read, change, write':>30}", BOLD))
+    print(f"    {'field: changed by':{LABEL}}{titles}  {titles}")
     for field, how in WORK.items():
-        print(f"    {f'{field}, {how}':38}{_cells(ours, field)}  {_cells(naive, field)}")
-    print(f"    {'operations per second':38}{ours.per_second:>30,.0f}  {naive.per_second:>30,.0f}\n")
-    if ours.is_exact():
-        total = sum(ours.expected.values())
-        lost = sum(map(naive.lost, WORK))
-        print(f"    rapyer lost {paint('0', BOLD, GREEN)} of {total:,} changes.", end=" ")
-        print(f"Naive: {paint(f'{lost:,}', BOLD, RED)} of {sum(naive.expected.values()):,}.")
-        return
-    lost = sum(max(0, ours.lost(field)) for field in WORK)
-    surplus = ours.strangers + sum(max(0, -ours.lost(field)) for field in WORK)
-    print(paint(f"    rapyer lost {lost:,} changes and made {surplus:,} that nobody asked for: a bug.", BOLD, RED))
+        print(f"    {f'{field}: {how}':{LABEL}}{_cells(ours, field)}  {_cells(naive, field)}")
+    print(f"    {'operations per second':{LABEL}}{ours.per_second:>30,.0f}  {naive.per_second:>30,.0f}")
+    print(f"    {'of them still there at the end':{LABEL}}{_kept(ours):>30,.0f}  {_kept(naive):>30,.0f}\n")
+    print(f"    {_verdict(ours, naive)}")
 
 
 def _cells(outcome: Outcome, field: str) -> str:
-    lost = f"{outcome.lost(field):>10,}"
-    shown = paint(lost, BOLD, RED if outcome.lost(field) else GREEN)
-    return f"{outcome.expected[field]:>10,}{outcome.found[field]:>10,}{shown}"
+    lost = paint(f"{outcome.lost(field):>10,}", BOLD, RED if outcome.lost(field) else GREEN)
+    return f"{outcome.expected[field]:>10,}{outcome.found[field]:>10,}{lost}"
+
+
+def _kept(outcome: Outcome) -> float:
+    return outcome.per_second * sum(outcome.found.values()) / max(1, sum(outcome.expected.values()))
+
+
+def _verdict(ours: Outcome, naive: Outcome) -> str:
+    if ours.is_exact():
+        lost = paint(f"{sum(map(naive.lost, WORK)):,}", BOLD, RED)
+        first = f"rapyer lost {paint('0', BOLD, GREEN)} of {sum(ours.expected.values()):,} changes"
+        return f"{first}, reading, changing and writing lost {lost} of {sum(naive.expected.values()):,}."
+    missing = sum(max(0, ours.lost(field)) for field in WORK)
+    surplus = ours.strangers + sum(max(0, -ours.lost(field)) for field in WORK)
+    return paint(f"rapyer lost {missing:,} changes and made {surplus:,} that nobody asked for: a bug.", BOLD, RED)
 
 
 async def run(url: str, processes: int, seconds: float) -> int:

@@ -11,6 +11,10 @@ from rapyer.types._base import Immutable
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from rapyer._link import Owner
+    from rapyer._path import Step
+    from rapyer.types._base import Plan
+
 __all__ = ["RedisFloat", "RedisInt"]
 
 
@@ -89,6 +93,11 @@ class RedisFloat(Immutable, float):
     """A finite double in a document: a `float` with a place."""
 
     _plain = float
+
+    @classmethod
+    def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
+        # A default such as `score: float = 0` is an int, and nobody validated it.
+        return super()._wrap(float(value) if type(value) is int else value, owner, place, plan)
 
     async def increase(self, amount: float = 1.0) -> Self:
         """Add to whatever the number is in Redis and put the result into the model.

@@ -1,5 +1,6 @@
 -- Operations on objects. Members come as a path each, quoted by the client; only popitem has to make one.
 --- @include "lib/prelude"
+--- @include "lib/json_text"
 --- @include "lib/members"
 
 families.map = function()
@@ -39,14 +40,14 @@ families.map = function()
     return path .. '["' .. string.gsub(name, '[\\"]', "\\%0") .. '"]'
   end
 
-  -- Removes the member that was added last. Answers with its name and its value.
+  -- Removes the last member: the newest, unless RedisJSON moved it to where another was removed. Answers with its name and its value.
   ops["map.pop_item"] = function(key, path)
     local kind, code, detail = expect(key, path, "object")
     if not kind then return nil, code, detail end
     local names = redis.call("JSON.OBJKEYS", key, path)[1]
     local name = names[#names]
     if not name then return nil, "ENTRY" end
-    local value = read(key, quoted(path, name))
+    local value = read_last(key, path, name)
     return function()
       remove_member(key, path, name)
       return nil, { name, value }

@@ -1,53 +1,14 @@
--- Members whose names RedisJSON cannot write to by path (a backslash, or both kinds of quotes). The member's value is
--- put alone under a work key, the operation runs there, and the result is set into the text of the object around
--- it, which is written whole, and only if it reads back as the same text.
+-- Members whose names RedisJSON cannot write to by path (a backslash, both kinds of quotes, a leading space). The
+-- member's value is put alone under a work key, the operation runs there, and the result is set into the text of the
+-- object around it, which is written whole, and only if it reads back as the same text.
 --- @include "lib/prelude"
+--- @include "lib/json_text"
 
 -- work_keys[key]: keys for the use of this call alone; one for each member name of this sort in a path.
 local work_keys = {}
 local depth = 0
 
 families.splice = function()
-  local function after_string(text, start)
-    local at = start + 1
-    while true do
-      at = string.find(text, '["\\]', at)
-      if string.sub(text, at, at) == '"' then return at + 1 end
-      at = at + 2
-    end
-  end
-
-  local function after_value(text, start)
-    local at, nesting = start, 0
-    while true do
-      at = string.find(text, '["{}%[%],]', at)
-      local char = string.sub(text, at, at)
-      if char == '"' then
-        at = after_string(text, at)
-      elseif char == "{" or char == "[" then
-        nesting, at = nesting + 1, at + 1
-      elseif nesting == 0 then
-        return at
-      elseif char == "," then
-        at = at + 1
-      else
-        nesting, at = nesting - 1, at + 1
-      end
-    end
-  end
-
-  -- Where the member starts and its value starts and ends in the text of an object, or nil.
-  local function locate(text, name)
-    local at = 2
-    while string.sub(text, at, at) == '"' do
-      local colon = after_string(text, at)
-      local stop = after_value(text, colon + 1)
-      if string.sub(text, at, colon - 1) == name then return at, colon + 1, stop - 1 end
-      at = stop + 1
-    end
-    return nil
-  end
-
   local function without(text, first, last)
     local head, tail = string.sub(text, 1, first - 1), string.sub(text, last + 1)
     if string.sub(tail, 1, 1) == "," then return head .. string.sub(tail, 2) end
@@ -64,7 +25,14 @@ families.splice = function()
     return string.sub(text, 1, first - 1) .. value .. string.sub(text, last + 1)
   end
 
-  local function prepare(key, text, name)
+  -- Whether the key holds exactly this text now: a double that RedisJSON cannot parse is not stored by text.
+local function set_text(key, text)
+  redis.call("JSON.SET", key, "$", readable(text))
+  return read(key, "$") == text
+end
+
+-- Returns the work key with the member alone, and whether it is the member's very value.
+local function prepare(key, text, name)
     local _, first, last = locate(text, name)
     local alone = first and '{"v":' .. string.sub(text, first, last) .. "}" or "{}"
     depth = depth + 1
@@ -79,7 +47,7 @@ families.splice = function()
     local name, inner, inner_path = take(), take(), take()
     local text, code, detail = read(key, path)
     local kind = text and kind_of_text(text)
-    local work = prepare(key, kind == "object" and text or "{}", name)
+    local work, exact = prepare(key, kind == "object" and text or "{}", name)
     local apply, inner_code, inner_detail = ops[inner](work, inner_path)
     depth = depth - 1
     if not text then return nil, code, detail end

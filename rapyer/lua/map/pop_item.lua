@@ -1,4 +1,4 @@
---- Removes the member that was added last.
+--- Removes the last member of an object.
 --
 -- KEYS    document, lock keys...
 -- ARGV    ttl, locks, tokens..., path
