@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _codec, _content, _session
 from rapyer._dispatch import Where
 from rapyer._path import absolute
-from rapyer.errors import UsageError
+from rapyer.errors import LockLost, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -45,10 +46,15 @@ async def held(lock: Lock, cls: Any, model: Any, text: bytes, *, save: bool) -> 
         before = model._dump()
         yield model
         changes = list(_content.changes(before, model._dump())) if save else []
-    except BaseException:
-        await lock.release()
+        await lock.save_and_release(model, changes)
+    except asyncio.CancelledError:
+        await lock.abandon()
+        if lock.was_lost():
+            raise LockLost(lock.key, lock.action) from None
         raise
-    await lock.save_and_release(model, changes)
+    except BaseException:
+        await lock.abandon()
+        raise
 
 
 async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:

@@ -1,7 +1,7 @@
 """Locks of documents: acquire with load in one script, save with release in one script.
 
 Rules:
-- A lock is a hash with its owner's token and a lease; the server ends it when the holder does not.
+- A lock is a hash with its owner's token and a lease, which is renewed; the server ends it when the holder died.
 - Every write of the holder's task to the document carries the token: the script refuses it once the lock is another's.
 - Whoever leaves, in whatever way, gives the lock back; also when the answer to acquire was still on its way.
 """
@@ -9,14 +9,18 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import RedisError
+
 from rapyer import _keys, _session
 from rapyer._dispatch import Where, dispatcher
-from rapyer.errors import LockTimeout, UsageError
+from rapyer._renewal import renewals
+from rapyer.errors import LockLost, LockTimeout, RapyerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from rapyer._link import Document
     from rapyer._ops import Operation
     from rapyer._session import Held
+
+logger = logging.getLogger("rapyer")
 
 #: Seconds between two looks at a taken lock, at first and at most.
 FIRST_PAUSE = 0.002
@@ -50,9 +56,9 @@ class Lock:
         self.key = key
         self.action = action
         self._timeout = timeout
-        self._lease = config.lock_lease if lease is None else lease
         self._lock_key = _keys.lock_key(key, action)
-        self._context: Any = None
+        self._lost = False
+        self.lease: float = config.lock_lease if lease is None else lease
         self.held: Held | None = None
 
     async def acquire(self) -> bytes:
@@ -71,19 +77,22 @@ class Lock:
             raise
         except BaseException:
             # The script may have run although its answer never came.
-            await asyncio.shield(self._give_back(token))
+            await self._give_back(token)
             raise
-        task = asyncio.current_task()
-        self.held = _session.Held(self.key, self.action, self._lock_key, token, fence, task)
-        self._context = _session._held.set((*_session._held.get(), self.held))
+        self._enter(_session.Held(self.key, self.action, self._lock_key, token, fence, asyncio.current_task()))
         return text
+
+    def _enter(self, held: Held) -> None:
+        self.held = held
+        _session._held.set((*_session._held.get(), held))
+        renewals(self._client).add(held.token, self)
 
     def _check(self) -> None:
         if self._timeout is not None and self._timeout < 0:
             msg = f"timeout of lock {self.action!r} cannot be {self._timeout!r}: give seconds, 0 or more, or None"
             raise UsageError(msg)
-        if not self._lease > 0:
-            msg = f"lease of lock {self.action!r} cannot be {self._lease!r}: give seconds, more than 0"
+        if not self.lease > 0:
+            msg = f"lease of lock {self.action!r} cannot be {self.lease!r}: give seconds, more than 0"
             raise UsageError(msg)
         if any(lock.action == self.action for lock in _session.locks_on(self.key)):
             msg = f"this task already holds lock {self.action!r} of {self.key!r}: do the work in the block it is in"
@@ -97,7 +106,7 @@ class Lock:
             taken, *answer = await self._script(
                 "lock.acquire",
                 (self.key, self._lock_key),
-                (token, _session.milliseconds(self._lease), _session.read_ttl(self._config)),
+                (token, _session.milliseconds(self.lease), _session.read_ttl(self._config)),
             )
             if taken:
                 return int(answer[0]), answer[1]
@@ -107,10 +116,34 @@ class Lock:
             await asyncio.sleep(min(random.uniform(pause / 2, pause), left))  # noqa: S311 - jitter, no secret
             pause = min(pause * 2, LONGEST_PAUSE)
 
+    def lose(self) -> None:
+        """Cancel the body: the lock is another's, or nobody's."""
+        self._lost = True
+        if self.held is not None:
+            self.held.task.cancel()
+
+    def was_lost(self) -> bool:
+        """Whether a cancellation that arrived is the one of `lose`, and no other is under way."""
+        task = asyncio.current_task()
+        if not self._lost or task is None:
+            return False
+        uncancel = getattr(task, "uncancel", None)  # came with Python 3.11
+        return uncancel is None or uncancel() == 0
+
+    async def abandon(self) -> None:
+        """Give the lock back after a failure, whose error is the one to be seen."""
+        if self.held is not None:
+            await self._give_back(self._leave().token)
+
     async def release(self) -> None:
-        """Give the lock back without writing; a lock that was lost meanwhile is left alone."""
+        """Give the lock back.
+
+        Raises:
+            LockLost: it was held no more, so others may have been inside, too.
+        """
         held = self._leave()
-        await self._give_back(held.token)
+        if not await self._script("lock.release", (self._lock_key,), (held.token,)):
+            raise LockLost(self.key, self.action)
 
     async def save_and_release(self, document: Document, operations: Sequence[Operation]) -> None:
         """Write and give the lock back in one script.
@@ -119,28 +152,31 @@ class Lock:
             LockLost: the lock is held no more; nothing was written.
             KeyNotFound: the document is gone; the lock is given back all the same.
         """
-        held = self.held
-        if held is None or not operations:
+        if self.held is None or not operations:
             await self.release()
             return
-        try:
-            await _session.apply([(document, operation) for operation in operations], release=held)
-        except BaseException:
-            await asyncio.shield(self._give_back(held.token))
-            raise
-        finally:
-            self._leave()
+        renewals(self._client).remove(self.held.token)
+        await _session.apply([(document, operation) for operation in operations], release=self.held)
+        self._leave()
 
     def _leave(self) -> Held:
         held, self.held = self.held, None
         if held is None:
             msg = "this lock is not held"
             raise UsageError(msg)
-        _session._held.reset(self._context)
+        renewals(self._client).remove(held.token)
+        _session._held.set(tuple(lock for lock in _session._held.get() if lock is not held))
         return held
 
     async def _give_back(self, token: str) -> None:
-        await self._script("lock.release", (self._lock_key,), (token,))
+        """Release if held, also while being cancelled; where Redis is out of reach the lease ends by itself."""
+        release = asyncio.ensure_future(self._script("lock.release", (self._lock_key,), (token,)))
+        try:
+            await asyncio.shield(release)
+        except (RapyerError, RedisError, OSError) as error:
+            logger.warning(
+                "lock %r of %r could not be given back, its lease will end: %s", self.action, self.key, error
+            )
 
     async def _script(self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...]) -> Any:
         where = Where(self.key, "$", self.action)

@@ -22,7 +22,7 @@ from rapyer._schema import FieldReaders
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 from rapyer.types._base import STORAGE_CONFIG, decode, remembered
-from rapyer.types._container import adopt
+from rapyer.types._container import Container, adopt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,7 +155,10 @@ class Node(BaseModel):
 
     # -- the owner's side of links ---------------------------------------------------------------------------------
 
-    def _place_of(self, _: object, hint: Step) -> Step:
+    def _place_of(self, child: object, hint: Step) -> Step:
+        if isinstance(child, (Node, Container)) and self.__dict__.get(str(hint)) is not child:
+            msg = f"another value was assigned to {str(hint)!r} meanwhile: take it from the model again"
+            raise UsageError(msg)
         return hint
 
     def _get(self, place: Step) -> Any:

@@ -54,12 +54,12 @@ def value_arguments(text: Argument, repairs: Sequence[tuple[Steps, str]] = ()) -
 
 
 def update(script: str, steps: Steps, values: Iterable[tuple[str, tuple[Argument, ...]]]) -> list[Operation]:
-    """Return the operations that set members of one object: one, and one more for each name no path can hold."""
+    """Return the operations that set members of one object: one, and one more for each path that cannot be written."""
     plain: list[Argument] = []
     result: list[Operation] = []
     count = 0
     for name, value in values:
-        if is_writable(name):
+        if unwritable((*steps, name)) is None:
             plain += [absolute((*steps, name)), *value]
             count += 1
         else:

@@ -4,7 +4,7 @@ Rules
 - Both sides leave the same documents behind, and each task works on documents of its own unless the case says so.
 - The bare side is what a careful person writes with redis-py: `json.dumps`, `json.loads`, MULTI where several commands
   belong together, one pool that is large enough. It validates nothing and copies nothing.
-- The sides never touch each other's documents, and the database is emptied before each measurement.
+- The sides never touch each other's documents, and the database is emptied before each round.
 """
 
 from __future__ import annotations

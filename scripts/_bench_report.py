@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 PACKAGES = ("redis", "hiredis", "pydantic", "pydantic_core", "msgspec")
 METHOD = (
-    "Both sides in one process, one after the other in each round, who comes first changing from round to round; "
-    "the server is on the same machine, alone, on a loopback port, and emptied before each measurement. "
-    "In every round each side does a number of operations that takes it about {seconds} s, shared by the tasks. "
-    "Operations a second are the median of {rounds} rounds, the ratio is the median of the rounds' ratios. "
-    "One block, one lock or one hundred copies count as one operation."
+    "both sides in one process, taking turns in up to 20 short slices of each round; the server is their own, on the "
+    "same machine, and emptied before each round. In a round each side does as many operations as take it about "
+    "{seconds:g} s, shared by the tasks. Operations a second are medians of {rounds} rounds, the ratio is the median "
+    "of the rounds' ratios. One block, one lock or one hundred copies count as one operation."
 )
 
 

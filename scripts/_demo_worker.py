@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -165,7 +166,11 @@ async def main(url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    parent = os.getppid()
     try:
         asyncio.run(main(*sys.argv[1:]))
-    except BrokenPipeError:
-        sys.exit("the demo is gone")
+    except Exception:
+        # Without the demo there is no server either, and nobody who would read why.
+        if os.getppid() == parent:
+            raise
+        sys.exit(1)

@@ -29,12 +29,14 @@ import redis_stack
 from _bench_cases import CASES, VALUES, Plain, Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from _bench_cases import Case, Side
 
 WARM_UP = 0.2  # the part of a round that is run before, to open connections and to learn the speed
 SPARE_CONNECTIONS = 16
+SLICES = 20  # of a round, in which the sides take turns: what slows the machine down meets both
+LEAST_IN_SLICE = 5  # operations of each task, else there are fewer slices
 _TEXT = json.dumps(VALUES)
 MODEL_COSTS: tuple[tuple[str, float | None, Callable[[type[Any]], Any]], ...] = (
     ("build", 15.0, lambda cls: cls(**VALUES)),
@@ -54,18 +56,17 @@ class Options(argparse.Namespace):
     quick: bool
 
 
-async def measure(side: Side, tasks: int, count: int) -> float:
-    """Return how many operations a second that many tasks do together."""
-    numbers = iter(range(count))
+async def measure(side: Side, tasks: int, numbers: range) -> float:
+    """Return the seconds that many tasks need together for these operations."""
+    left = iter(numbers)
 
     async def work(task: int) -> None:
-        for number in numbers:  # each number is done once, by whichever task is free
+        for number in left:  # each number is done once, by whichever task is free
             await side.once(task, number)
 
-    gc.collect()
     began = time.perf_counter()
     await asyncio.gather(*map(work, range(tasks)))
-    return count / (time.perf_counter() - began)
+    return time.perf_counter() - began
 
 
 class Bench:
@@ -82,9 +83,9 @@ class Bench:
         sides: dict[str, Side] = {"bare": case.bare(self.bare), "rapyer": case.rapyer(self.ours)}
         counts = {name: await self._calibrated(side, tasks) for name, side in sides.items()}
         speeds: dict[str, list[float]] = {name: [] for name in sides}
-        for number in range(self.options.rounds):
-            for name in sorted(sides, reverse=number % 2 == 1):
-                speeds[name].append(await self._fresh(sides[name], tasks, counts[name]))
+        for _ in range(self.options.rounds):
+            for name, speed in (await self._round(sides, tasks, counts)).items():
+                speeds[name].append(speed)
         pairs = zip(speeds["rapyer"], speeds["bare"], strict=True)
         ratio = statistics.median(ours / bare for ours, bare in pairs)
         required = case.required if tasks == 1 else None
@@ -104,15 +105,26 @@ class Bench:
         wanted = self.options.seconds
         count = tasks
         while True:
-            took = count / await self._fresh(side, tasks, count)
+            await self.bare.flushdb()
+            await side.prepare(tasks, count)
+            took = await measure(side, tasks, range(count))
             if took >= wanted * WARM_UP:
                 return max(tasks, round(count * wanted / took))
             count = max(count * 2, min(count * 20, round(count * wanted * WARM_UP / took) + 1))
 
-    async def _fresh(self, side: Side, tasks: int, count: int) -> float:
+    async def _round(self, sides: Mapping[str, Side], tasks: int, counts: Mapping[str, int]) -> dict[str, float]:
+        """Return the operations a second of each side, which take turns in short slices."""
         await self.bare.flushdb()
-        await side.prepare(tasks, count)
-        return await measure(side, tasks, count)
+        for name, side in sides.items():
+            await side.prepare(tasks, counts[name])
+        slices = max(1, min(SLICES, min(counts.values()) // (tasks * LEAST_IN_SLICE)))
+        times = dict.fromkeys(sides, 0.0)
+        gc.collect()
+        for index in range(slices):
+            for name in sorted(sides, reverse=index % 2 == 1):
+                numbers = range(counts[name] * index // slices, counts[name] * (index + 1) // slices)
+                times[name] += await measure(sides[name], tasks, numbers)
+        return {name: counts[name] / took for name, took in times.items()}
 
     def costs(self) -> list[dict[str, Any]]:
         """Measure what models cost without Redis, in microseconds."""

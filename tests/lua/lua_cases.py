@@ -158,6 +158,18 @@ LISTS = [
     _refused("list.set_item", "INDEX", ARRAY, "$.x", "-4", "3", "0", rule="before the first"),
 ]
 
+SETS = [
+    *operation(
+        "set.add", ARRAY, NO_ARRAY, ("$.x", "2", "1", "1", "0", "3", "3", "0"), reply=['[1,"a",2.0,3]', None]
+    ),
+    *operation("set.discard", ARRAY, NO_ARRAY, ("$.x", "2", "1", "3"), reply=['["a",2.0]', None]),
+    *operation("set.keep", ARRAY, NO_ARRAY, ("$.x", "2", "1", "3"), reply=["[1]", None]),
+    *operation("set.pop", ARRAY, NO_ARRAY, ("$.x",), reply=['[1,"a"]', "2.0"]),
+    _operation("set.pop", '{"x":[]}', ("$.x",), reply=["[]", None], rule="nothing there"),
+    *operation("set.remove", ARRAY, NO_ARRAY, ("$.x", '"a"'), reply=["[1,2.0]", None]),
+    _refused("set.remove", "ENTRY", ARRAY, "$.x", "3"),
+]
+
 OBJECT, NO_OBJECT = '{"x":{"a":1,"b":[]}}', '{"x":"a"}'
 
 MAPS = [
@@ -272,7 +284,7 @@ BATCHES = [
     _batch("", OBJECT, ("map.delete_item", "$.x", "$.x.c"), code="ENTRY"),
 ]
 
-CASES: list[Case] = [*NUMBERS, *TEXTS, *LISTS, *MAPS, *VALUES, *DOCUMENTS, *_reads(), *LOCKS, *BATCHES]
+CASES: list[Case] = [*NUMBERS, *TEXTS, *LISTS, *SETS, *MAPS, *VALUES, *DOCUMENTS, *_reads(), *LOCKS, *BATCHES]
 HAPPY = [case for case in CASES if not case.code]
 REFUSED = [case for case in CASES if case.code]
 

@@ -42,9 +42,7 @@ time.sleep(60)
 def ask(port: int, *words: str, seconds: float = 5) -> Any:  # noqa: ANN401 - as redis-py answers
     """Return the answer of the server on that port."""
     once = Retry(NoBackoff(), 0)
-    with redis.Redis(
-        port=port, decode_responses=True, socket_timeout=seconds, retry=once
-    ) as client:
+    with redis.Redis(port=port, decode_responses=True, socket_timeout=seconds, retry=once) as client:
         execute: Callable[..., Any] = client.execute_command
         return execute(*words)
 
@@ -142,9 +140,7 @@ def test_starts_many_at_once() -> None:
         stacks = list(threads.map(lambda _: redis_stack.start(private=True), range(8)))
     try:
         assert len({stack.port for stack in stacks}) == len(stacks)
-        assert {ask(s.port, "INFO", "server")["process_id"] for s in stacks} == {
-            s.pid for s in stacks
-        }
+        assert {ask(s.port, "INFO", "server")["process_id"] for s in stacks} == {s.pid for s in stacks}
     finally:
         for stack in stacks:
             stack.stop()
@@ -348,9 +344,7 @@ def test_uses_the_given_url(stack: redis_stack.RedisStack, monkeypatch: pytest.M
     assert ask(stack.port, "PING") is True
 
 
-def test_refuses_a_url_with_data(
-    stack: redis_stack.RedisStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refuses_a_url_with_data(stack: redis_stack.RedisStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that holds keys is refused, because tests would flush it."""
     ask(stack.port, "SET", "precious", "1")
     monkeypatch.setenv("RAPYER_TEST_URL", stack.url)

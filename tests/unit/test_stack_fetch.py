@@ -150,9 +150,7 @@ def test_tells_what_else_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     ("terminal", "shown"),
     [("no", "fake-1 (0 MB, once): 50 %\n"), ("yes", "[###############...............]  50 %")],
 )
-def test_shows_progress(
-    wheel: Path, terminal: str, shown: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_shows_progress(wheel: Path, terminal: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A terminal gets a bar; anything else gets a line at each quarter, once."""
     progress = _stack_fetch.Progress(dataclasses.replace(fake_archive(wheel), size=100))
     progress.terminal = terminal == "yes"

@@ -154,7 +154,7 @@ local function make_int64()
 
   function int64.modulo(a, b)
     local _, rest = floor_divide(parse(a), parse(b))
-    return checked_format(rest)
+    return format(rest)
   end
 
   -- The exponent is not negative; it counts loops, and all that matters of it beyond 2^51 is whether it is odd.

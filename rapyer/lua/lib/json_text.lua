@@ -1,7 +1,11 @@
 -- JSON text, walked without decoding it.
 --- @include "lib/double"
 
-local function after_string(text, start)
+-- Made only where text has to be opened: scripts run from their first line to their last at every call.
+local function make_json_text()
+  local json = {}
+
+  local function after_string(text, start)
     local at = start + 1
     while true do
       at = string.find(text, '["\\]', at)
@@ -30,7 +34,7 @@ local function after_string(text, start)
   end
 
   -- Where the member starts and its value starts and ends in the text of an object, or nil.
-  local function locate(text, name)
+  function json.locate(text, name)
     local at = 2
     while string.sub(text, at, at) == '"' do
       local colon = after_string(text, at)
@@ -41,30 +45,33 @@ local function after_string(text, start)
     return nil
   end
 
--- The text of the value of the last member of an object that is not empty.
-local function last_value(text)
-  local at, colon = 2, nil
-  while true do
-    colon = after_string(text, at)
-    local stop = after_value(text, colon + 1)
-    if string.sub(text, stop, stop) == "}" then return string.sub(text, colon + 1, stop - 1) end
-    at = stop + 1
+  -- The text of the value of the last member of an object that is not empty.
+  function json.last_value(text)
+    local at, colon = 2, nil
+    while true do
+      colon = after_string(text, at)
+      local stop = after_value(text, colon + 1)
+      if string.sub(text, stop, stop) == "}" then return string.sub(text, colon + 1, stop - 1) end
+      at = stop + 1
+    end
   end
-end
 
-local function exact_number(token)
-  if not string.find(token, "[.eE]") then return nil end
-  return (double.texts(tonumber(token)))
-end
-
--- The text with every double in a form that RedisJSON's parser reads exactly, where there is one.
-local function readable(text)
-  local parts, at = {}, 1
-  while true do
-    local quote = string.find(text, '"', at, true) or #text + 1
-    parts[#parts + 1] = string.gsub(string.sub(text, at, quote - 1), "%-?%d[%d.eE+-]*", exact_number)
-    if quote > #text then return table.concat(parts) end
-    at = after_string(text, quote)
-    parts[#parts + 1] = string.sub(text, quote, at - 1)
+  local function exact_number(token)
+    if not string.find(token, "[.eE]") then return nil end
+    return (double_texts(tonumber(token)))
   end
+
+  -- The text with every double in a form that RedisJSON's parser reads exactly, where there is one.
+  function json.readable(text)
+    local parts, at = {}, 1
+    while true do
+      local quote = string.find(text, '"', at, true) or #text + 1
+      parts[#parts + 1] = string.gsub(string.sub(text, at, quote - 1), "%-?%d[%d.eE+-]*", exact_number)
+      if quote > #text then return table.concat(parts) end
+      at = after_string(text, quote)
+      parts[#parts + 1] = string.sub(text, quote, at - 1)
+    end
+  end
+
+  return json
 end

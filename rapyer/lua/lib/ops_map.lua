@@ -36,11 +36,13 @@ families.map = function()
     redis.call("JSON.MERGE", key, path, "{" .. cjson.encode(name) .. ":null}")
   end
 
-  local function quoted(path, name)
-    return path .. '["' .. string.gsub(name, '[\\"]', "\\%0") .. '"]'
+  -- No path can name a member that starts with a space: RedisJSON drops spaces after the opening quote.
+  local function read_last(key, path, name)
+    if string.sub(name, 1, 1) == " " then return make_json_text().last_value(read(key, path)) end
+    return read(key, path .. '["' .. string.gsub(name, '[\\"]', "\\%0") .. '"]')
   end
 
-  -- Removes the last member: the newest, unless RedisJSON moved it to where another was removed. Answers with its name and its value.
+  -- Removes the last member: the newest one, until a removal lets RedisJSON move it. Answers with its name and value.
   ops["map.pop_item"] = function(key, path)
     local kind, code, detail = expect(key, path, "object")
     if not kind then return nil, code, detail end

@@ -9,6 +9,8 @@ local work_keys = {}
 local depth = 0
 
 families.splice = function()
+  local json = make_json_text()
+
   local function without(text, first, last)
     local head, tail = string.sub(text, 1, first - 1), string.sub(text, last + 1)
     if string.sub(tail, 1, 1) == "," then return head .. string.sub(tail, 2) end
@@ -16,7 +18,7 @@ families.splice = function()
   end
 
   local function spliced(text, name, value)
-    local member, first, last = locate(text, name)
+    local member, first, last = json.locate(text, name)
     if not member then
       if not value then return text end
       return string.sub(text, 1, -2) .. (text == "{}" and "" or ",") .. name .. ":" .. value .. "}"
@@ -25,21 +27,20 @@ families.splice = function()
     return string.sub(text, 1, first - 1) .. value .. string.sub(text, last + 1)
   end
 
-  -- Whether the key holds exactly this text now: a double that RedisJSON cannot parse is not stored by text.
-local function set_text(key, text)
-  redis.call("JSON.SET", key, "$", readable(text))
-  return read(key, "$") == text
-end
+  -- Returns whether the key holds exactly this text now: some doubles cannot be stored by text.
+  local function set_text(key, text)
+    redis.call("JSON.SET", key, "$", json.readable(text))
+    return read(key, "$") == text
+  end
 
--- Returns the work key with the member alone, and whether it is the member's very value.
-local function prepare(key, text, name)
-    local _, first, last = locate(text, name)
+  -- Returns a work key with the member alone, and whether it holds the very same value.
+  local function prepare(key, text, name)
+    local _, first, last = json.locate(text, name)
     local alone = first and '{"v":' .. string.sub(text, first, last) .. "}" or "{}"
     depth = depth + 1
     local work = work_keys[key][depth]
     work_keys[work] = work_keys[key]
-    redis.call("JSON.SET", work, "$", alone)
-    return work
+    return work, set_text(work, alone)
   end
 
   -- ARGV: the member's name as JSON text, the operation to run, its path below the work key, what it takes.
@@ -55,10 +56,9 @@ local function prepare(key, text, name)
     if not apply then return nil, inner_code, inner_detail end
     local _, extra = apply()
     local result = spliced(text, name, (read(work, "$.v")))
-    redis.call("JSON.SET", work, "$", result)
-    if read(work, "$") ~= result then return nil, "OUT_OF_RANGE" end
+    if not exact or not set_text(work, result) then return nil, "OUT_OF_RANGE" end
     return function()
-      redis.call("JSON.SET", key, path, result)
+      redis.call("JSON.SET", key, path, json.readable(result))
       return nil, extra
     end
   end
