@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -76,7 +78,6 @@ class Dispatcher:
         self._encoder = self._pool.get_encoder()
         self._lane = Lane(self._pool)
         self._loading: dict[str, asyncio.Task[None]] = {}
-        self._prefixes = {name: _prefix(script) for name, script in scripts().items()}
 
     async def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Locate) -> Any:
         """Run a script and return its raw reply; 1 round trip.
@@ -86,7 +87,7 @@ class Dispatcher:
             OutcomeUnknown: the connection was lost after a write was sent.
         """
         script = scripts()[name]
-        packed = _pack(self._prefixes[name], (str(len(keys)), *keys, *arguments), 3)
+        packed = _pack("EVALSHA", script.sha, str(len(keys)), *keys, *arguments)
         try:
             try:
                 return await self._lane.call(packed, repeatable=script.reads_only)
@@ -99,7 +100,7 @@ class Dispatcher:
     async def command(self, *arguments: Argument) -> Any:
         """Run a command that only reads; 1 round trip."""
         try:
-            return await self._lane.call(_pack(b"", arguments, 0), repeatable=True)
+            return await self._lane.call(_pack(*arguments), repeatable=True)
         except ResponseError as error:
             raise ServerError(str(arguments[0]), str(error)) from error
 
@@ -121,7 +122,7 @@ class Dispatcher:
 
     async def _load_now(self, script: Script) -> None:
         try:
-            await self._lane.call(_pack(b"", ("SCRIPT", "LOAD", script.source), 0), repeatable=True)
+            await self._lane.call(_pack("SCRIPT", "LOAD", script.source), repeatable=True)
         finally:
             del self._loading[script.name]
 
@@ -135,18 +136,23 @@ def _mapped(name: str, error: ResponseError, where: Locate) -> Exception:
     return ServerError(name, message) if make is None else make(where(int(index)), detail)
 
 
-def _prefix(script: Script) -> bytes:
-    return b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % script.sha.encode()
-
-
-def _pack(prefix: bytes, arguments: Sequence[Argument], extra: int) -> bytes:
-    """Return a command in the wire format; `prefix` holds its first `extra - 1` arguments, already packed."""
-    count = len(arguments) + (extra - 1 if extra else 0)
-    parts = [b"*%d\r\n" % count, prefix]
+def _pack_slowly(*arguments: Argument) -> bytes:
+    """Return a command in the wire format."""
+    parts = [b"*%d\r\n" % len(arguments)]
     for argument in arguments:
         data = argument.encode() if isinstance(argument, str) else argument
         parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
+
+
+def _pack_fast(*arguments: Argument) -> bytes:
+    packed: bytes = _hiredis.pack_command(arguments)
+    return packed
+
+
+# Recommended, not required.
+_hiredis: Any = import_module("hiredis") if find_spec("hiredis") else None
+_pack = _pack_slowly if _hiredis is None else _pack_fast
 
 
 # -- one dispatcher per client and loop ------------------------------------------------------------------------------

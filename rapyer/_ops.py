@@ -4,13 +4,14 @@ Rules:
 - An `Operation` names a script, a place and the text to work with. It knows neither key nor client.
 - `member` is for operations that work on one member of the place: its path then leads the arguments.
 - JSON values travel as `value_arguments`: the text, then how many of its doubles must be repaired, and how.
+- Several in a row on one place may be sent as one (`squash`), where that makes no difference to anybody.
 - A path that RedisJSON cannot write to becomes a `splice.apply` around the same operation (`writable`).
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -94,3 +95,61 @@ def writable(operation: Operation) -> Operation:
     inner = writable(msgspec.structs.replace(operation, steps=inner_steps, member=inner_member))
     name = json.dumps(full[index], ensure_ascii=False)
     return Operation("splice.apply", full[:index], (name, inner.script, *inner.flat()), inner_member=full[index])
+
+
+# -- several in a row ------------------------------------------------------------------------------------------------
+
+_LAST_COUNTS = frozenset({"value.set", "map.set_item"})
+_ADD_UP = frozenset({"number.increase", "number.decrease"})
+_JOINED = frozenset({"text.append", "bytes.append", "list.extend", "set.add", "set.discard"})
+
+
+def squash(entries: Iterable[tuple[Any, Operation]]) -> list[tuple[Any, Operation]]:
+    """Make one operation of several in a row on the same place where the outcome is the same for every document.
+
+    In a row means: no other operation on the same top-level field of the document stands between.
+    """
+    groups: list[tuple[Any, list[Operation]]] = []
+    latest: dict[tuple[int, Step | None], list[Operation]] = {}
+    for document, operation in entries:
+        place = operation.touches
+        group = latest.get((id(document), place))
+        if group is not None and _fits(group[0], operation):
+            group.append(operation)
+            continue
+        groups.append((document, [operation]))
+        if place is None:
+            latest = {key: kept for key, kept in latest.items() if key[0] != id(document)}
+        else:
+            latest[id(document), place] = groups[-1][1]
+    return [(document, operation) for document, group in groups for operation in _merged(group)]
+
+
+def _fits(first: Operation, second: Operation) -> bool:
+    if (first.script, first.steps, first.member) != (second.script, second.steps, second.member):
+        return False
+    if first.script in _ADD_UP:
+        # Of one sign, the sum leaves the range exactly when one of the steps would.
+        return str(first.arguments[0])[:1] != "-" and str(second.arguments[0])[:1] != "-"
+    return first.script in _LAST_COUNTS or first.script in _JOINED
+
+
+def _merged(group: list[Operation]) -> list[Operation]:
+    first = group[0]
+    if len(group) == 1:
+        return group
+    if first.script in _LAST_COUNTS:
+        return group[-1:]
+    if first.script in _ADD_UP:
+        total = sum(int(operation.arguments[0]) for operation in group)
+        return group if total >= 2**63 else [msgspec.structs.replace(first, arguments=(str(total),))]
+    return [msgspec.structs.replace(first, arguments=_joined(first.script, group))]
+
+
+def _joined(script: str, group: list[Operation]) -> tuple[Argument, ...]:
+    if script == "bytes.append":
+        return (b"".join(bytes(operation.arguments[0]) for operation in group),)  # type: ignore[arg-type]
+    if script == "text.append":
+        return ('"' + "".join(str(operation.arguments[0])[1:-1] for operation in group) + '"',)
+    count = sum(int(operation.arguments[0]) for operation in group)
+    return (str(count), *(part for operation in group for part in operation.arguments[1:]))

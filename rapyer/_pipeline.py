@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rapyer import _session
 from rapyer._keys import hash_slot
 from rapyer._link import config_of
+from rapyer._ops import squash
 from rapyer.errors import CrossSlot, KeyNotFound
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Pipeline:
             document._restore(snapshot)
 
     async def _commit(self, recording: _session.Recording) -> None:
-        entries = recording.entries
+        entries = squash(recording.entries)
         if not entries:
             return
         _check_slots(document for document, _ in entries)
@@ -139,7 +140,10 @@ def _touched(entries: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Steps]]:
 
 
 def _check_slots(documents: Iterable[Any]) -> None:
-    keys = {document.key: document for document in documents}
+    distinct = list({id(document): document for document in documents}.values())
+    if len(distinct) == 1:
+        return
+    keys = {document.key: document for document in distinct}
     clients = {id(config_of(document).redis) for document in keys.values()}
     if len(clients) > 1:
         msg = "the models of one pipeline are bound to different clients: use one pipeline for each client"

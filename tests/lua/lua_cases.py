@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from lua_server import DOCUMENT, LOCK, Change, Documented, batch, value
 
-TOKEN = "mine"
+TOKEN = "mine"  # noqa: S105 - a lock's
 ABSENT = None
 ANYTHING = object()
 COPIES = ("{User:1}:2", "{User:1}:3")
@@ -159,9 +159,7 @@ LISTS = [
 ]
 
 SETS = [
-    *operation(
-        "set.add", ARRAY, NO_ARRAY, ("$.x", "2", "1", "1", "0", "3", "3", "0"), reply=['[1,"a",2.0,3]', None]
-    ),
+    *operation("set.add", ARRAY, NO_ARRAY, ("$.x", "2", "1", "1", "0", "3", "3", "0"), reply=['[1,"a",2.0,3]', None]),
     *operation("set.discard", ARRAY, NO_ARRAY, ("$.x", "2", "1", "3"), reply=['["a",2.0]', None]),
     *operation("set.keep", ARRAY, NO_ARRAY, ("$.x", "2", "1", "3"), reply=["[1]", None]),
     *operation("set.pop", ARRAY, NO_ARRAY, ("$.x",), reply=['[1,"a"]', "2.0"]),

@@ -17,8 +17,6 @@ from lua_server import DOCUMENT, Change, batch, value
 from redis import ResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from lua_server import Server
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
@@ -71,10 +69,10 @@ DOUBLES = st.one_of(
 )
 
 
-def outcome(call: Callable[[], Any]) -> Any:
-    """Return a result, or the code of what a script refused."""
+def outcome(server: Server, script: str, *arguments: str | bytes) -> str:
+    """Return what an operation on `$.x` answers, or the code it refuses with."""
     try:
-        return call()
+        return str(server.operate(script, "$.x", *arguments)[0].decode())
     except ResponseError as error:
         return str(error).removeprefix("RAPYER_").split(" ")[0]
 
@@ -85,7 +83,7 @@ def computed(server: Server, script: str, stored: str | tuple[str | bytes, ...],
     server.call("document.save", [DOCUMENT], ("", "0", "$", b'{"x":null}', "0"))
     server.operate("value.set", "$", "$.x", *text)
     before = server.text()
-    result = outcome(lambda: server.operate(script, "$.x", operand)[0].decode())
+    result = outcome(server, script, operand)
     refused = result[0].isupper()
     assert server.text() == (before if refused else f'{{"x":{result}}}')
     return result
@@ -197,7 +195,7 @@ def moved(server: Server, text: str, by: timedelta) -> str:
     """Return what `moment.add` makes of a timestamp, or its refusal."""
     server.put(json.dumps({"x": text}))
     parts = (str(by.days), str(by.seconds), str(by.microseconds))
-    result = outcome(lambda: server.operate("moment.add", "$.x", *parts)[0].decode())
+    result = outcome(server, "moment.add", *parts)
     return str(json.loads(result)) if result.startswith('"') else result
 
 

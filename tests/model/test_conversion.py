@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from rapyer import AtomicRedisModel
-from rapyer.types import RedisBytes, RedisDatetime, RedisDict, RedisFloat, RedisInt, RedisList, RedisStr
+from rapyer.types import RedisBytes, RedisDatetime, RedisDict, RedisFloat, RedisInt, RedisList, RedisSet, RedisStr
 
 NOON = datetime(2024, 2, 29, 12, 0, 0, 123456, timezone.utc)
 ONE_ID = uuid.UUID("12345678-1234-4234-8234-123456789abc")
@@ -68,8 +68,8 @@ CASES = [
     (timedelta, timedelta(hours=1), timedelta, "PT1H"),
     (Literal["a", 1], "a", str, "a"),
     (tuple[int, str], (1, "a"), tuple, [1, "a"]),
-    (set[int], {1}, set, [1]),
-    (frozenset[int], frozenset({1}), frozenset, [1]),
+    (set[int], {1}, RedisSet, [1]),
+    (frozenset[int], frozenset({1}), RedisSet, [1]),
     (Union[int, str], "a", str, "a"),
     (Any, {"k": [1]}, dict, {"k": [1]}),
     (dict[int, str], {1: "a"}, dict, {"1": "a"}),

@@ -12,7 +12,7 @@ from rapyer.errors import CorruptDocument, KeyNotFound, UsageError, WrongType
 from rapyer.fields import Key, KeyAnnotation
 
 
-class Doc(AtomicRedisModel):
+class Paper(AtomicRedisModel):
     """A document."""
 
     name: str = "n"
@@ -36,7 +36,7 @@ class Made(AtomicRedisModel):
 
 async def test_save_overwrites(bound, stored, write):
     """Saving writes the whole document and is how a deleted one is made again."""
-    doc = await Doc().save()
+    doc = await Paper().save()
     await write(doc.key, "$", {"name": "x", "other": 1})
     await doc.save()
     assert await stored(doc.key) == {"name": "n", "score": 0, "tags": []}
@@ -47,21 +47,21 @@ async def test_save_overwrites(bound, stored, write):
 
 async def test_load_takes_everything(bound, write):
     """Loading replaces every field and returns the instance."""
-    doc = await Doc(tags=["a"]).save()
+    doc = await Paper(tags=["a"]).save()
     await write(doc.key, "$", {"name": "x", "score": 5, "tags": []})
     doc.score = 9
     assert await doc.load() is doc
-    assert doc == Doc(name="x", score=5, tags=[])
+    assert doc == Paper(name="x", score=5, tags=[])
 
 
 async def test_missing(bound):
     """What is not there: KeyNotFound from get and load, False from deletes, and nothing appears."""
-    doc = Doc()
-    for call in (doc.load(), Doc.get(doc.key), Doc.get("nothing"), doc.aupdate(score=1), doc.score.increase()):
+    doc = Paper()
+    for call in (doc.load(), Paper.get(doc.key), Paper.get("nothing"), doc.aupdate(score=1), doc.score.increase()):
         with pytest.raises(KeyNotFound):
             await call
     assert await doc.delete() is False
-    assert await Doc.delete_by_key(doc.key) is False
+    assert await Paper.delete_by_key(doc.key) is False
     assert await bound.keys() == []
 
 
@@ -75,7 +75,7 @@ async def test_full_key_or_pk(bound):
 
 async def test_another_class_is_refused(bound):
     """A class neither reads nor deletes what belongs to another."""
-    doc = await Doc().save()
+    doc = await Paper().save()
     with pytest.raises(KeyNotFound):
         await Keyed.get(doc.key)
     assert await Keyed.delete_by_key(doc.key) is False
@@ -111,32 +111,32 @@ async def test_prefix_of_a_prefix(bound):
 
 async def test_wrong_type_under_the_key(bound):
     """A key that holds no document is WrongType for all, and stays as it is."""
-    doc = Doc()
+    doc = Paper()
     await bound.set(doc.key, "theirs")
-    calls = [doc.save(), doc.load(), Doc.get(doc.key), doc.aupdate(score=1), doc.delete(), Doc.delete_by_key(doc.key)]
+    calls = [doc.save(), doc.load(), Paper.get(doc.key), doc.aupdate(score=1), doc.delete(), Paper.delete_by_key(doc.key)]
     calls += [doc.score.increase(), doc.tags.aappend("x"), doc.tags.load(), doc.tags.save()]
     for call in calls:
-        with pytest.raises(WrongType, match="Doc:"):
+        with pytest.raises(WrongType, match="Paper:"):
             await call
     for block in (doc.lock(), doc.pipeline()):
         with pytest.raises(WrongType):
             await block.__aenter__()
     assert await bound.get(doc.key) == b"theirs"
     assert await bound.keys() == [doc.key.encode()]
-    assert await Doc.afind_keys() == []
+    assert await Paper.afind_keys() == []
 
 
 async def test_corrupt(bound, write):
     """A stored document that does not validate is CorruptDocument, caused by Pydantic's error, and no local change."""
-    doc = await Doc(score=1).save()
+    doc = await Paper(score=1).save()
     await write(doc.key, "$.score", "text")
-    calls = [doc.load(), Doc.get(doc.key), Doc.afind(), rapyer.get(doc.key)]
+    calls = [doc.load(), Paper.get(doc.key), Paper.afind(), rapyer.get(doc.key)]
     for call in calls:
-        with pytest.raises(CorruptDocument, match="Doc:") as error:
+        with pytest.raises(CorruptDocument, match="Paper:") as error:
             await call
         assert isinstance(error.value.__cause__, ValidationError)
         assert error.value.key == doc.key
-    for block in (doc.lock(), Doc.lock_from_key(doc.key), doc.pipeline()):
+    for block in (doc.lock(), Paper.lock_from_key(doc.key), doc.pipeline()):
         with pytest.raises(CorruptDocument):
             await block.__aenter__()
     assert doc.score == 1
@@ -145,7 +145,7 @@ async def test_corrupt(bound, write):
 
 async def test_duplicate(bound, stored):
     """Copies hold the present local values, under new keys, and are independent."""
-    doc = await Doc(tags=["a"]).save()
+    doc = await Paper(tags=["a"]).save()
     doc.score = 5
     copies = await doc.duplicate_many(3)
     assert len({copy.key for copy in copies} | {doc.key}) == 4
@@ -154,12 +154,12 @@ async def test_duplicate(bound, stored):
     await copies[0].tags.aappend("b")
     assert (doc.tags, copies[1].tags) == (["a"], ["a"])
     assert await stored(doc.key, "$.score") == 0
-    assert type(await doc.duplicate()) is Doc
+    assert type(await doc.duplicate()) is Paper
 
 
 async def test_duplicate_numbers(bound):
     """Zero gives an empty list; a negative or no integer is refused before anything is written."""
-    doc = Doc()
+    doc = Paper()
     assert await doc.duplicate_many(0) == []
     for bad in (-1, 1.0, "2", None, True):
         with pytest.raises(UsageError, match="duplicate_many"):
@@ -202,20 +202,20 @@ async def test_duplicate_is_all_or_none(bound):
 
 def test_update_validates_first():
     """One bad value of three: no field changes; an unknown field is a UsageError."""
-    doc = Doc()
+    doc = Paper()
     with pytest.raises(ValidationError):
         doc.update(name="new", score="no number", tags=["x"])
     with pytest.raises(UsageError, match="nmae"):
         doc.update(nmae="new", score=1)
-    assert doc == Doc()
+    assert doc == Paper()
     doc.update(name="new", tags=["x"])
-    assert doc == Doc(name="new", tags=["x"])
+    assert doc == Paper(name="new", tags=["x"])
     doc.update()
 
 
 async def test_aupdate(bound, stored, write):
     """Given fields only are written; others in Redis stay; local values follow."""
-    doc = await Doc().save()
+    doc = await Paper().save()
     await write(doc.key, "$.name", "theirs")
     tags = doc.tags
     assert await doc.aupdate(score=2, tags=["x"]) is None
@@ -226,22 +226,22 @@ async def test_aupdate(bound, stored, write):
 
 async def test_aupdate_validates_first(bound, stored):
     """One bad value of three, or an unknown field: nothing changes, here or there."""
-    doc = await Doc().save()
+    doc = await Paper().save()
     with pytest.raises(ValidationError):
         await doc.aupdate(name="new", score="no number", tags=["x"])
     with pytest.raises(UsageError, match="nmae"):
         await doc.aupdate(nmae="new", score=1)
-    assert doc == Doc()
-    assert await stored(doc.key) == Doc().model_dump()
+    assert doc == Paper()
+    assert await stored(doc.key) == Paper().model_dump()
 
 
 async def test_aupdate_of_a_deleted_document(bound):
     """KeyNotFound; nothing is recreated and nothing changes locally."""
-    doc = await Doc().save()
-    await Doc.delete_by_key(doc.key)
+    doc = await Paper().save()
+    await Paper.delete_by_key(doc.key)
     with pytest.raises(KeyNotFound):
         await doc.aupdate(score=5, tags=["x"])
-    assert doc == Doc()
+    assert doc == Paper()
     assert not await bound.exists(doc.key)
 
 
@@ -255,8 +255,8 @@ async def test_aupdate_of_the_key(bound, stored):
 
 async def test_lost_updates(bound, stored):
     """Two instances that change different fields lose nothing."""
-    doc = await Doc().save()
-    other = await Doc.get(doc.key)
+    doc = await Paper().save()
+    other = await Paper.get(doc.key)
     await doc.aupdate(name="mine")
     await other.aupdate(score=7)
     async with doc.pipeline():

@@ -148,11 +148,13 @@ local function make_int64()
   end
 
   function int64.floor_divide(a, b)
+    if tonumber(b) == 0 then return nil, "ZERO_DIVISION" end
     local quotient = floor_divide(parse(a), parse(b))
     return checked_format(quotient)
   end
 
   function int64.modulo(a, b)
+    if tonumber(b) == 0 then return nil, "ZERO_DIVISION" end
     local _, rest = floor_divide(parse(a), parse(b))
     return format(rest)
   end

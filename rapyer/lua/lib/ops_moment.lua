@@ -14,7 +14,8 @@ families.moment = function()
   local function date_from_days(days)
     local era = math.floor(days / 146097)
     local rest = days - era * 146097
-    local year = math.floor((rest - math.floor(rest / 1460) + math.floor(rest / 36524) - math.floor(rest / 146096)) / 365)
+    local leap_days = math.floor(rest / 1460) - math.floor(rest / 36524) + math.floor(rest / 146096)
+    local year = math.floor((rest - leap_days) / 365)
     rest = rest - (365 * year + math.floor(year / 4) - math.floor(year / 100))
     local month = math.floor((5 * rest + 2) / 153)
     local day = rest - math.floor((153 * month + 2) / 5) + 1
@@ -39,7 +40,8 @@ families.moment = function()
   local function format(days, seconds, micros, offset)
     local year, month, day = date_from_days(days)
     if year < 1 or year > 9999 then return nil end
-    local clock = string.format("%02d:%02d:%02d", math.floor(seconds / 3600), math.floor(seconds / 60) % 60, seconds % 60)
+    local hour, minute = math.floor(seconds / 3600), math.floor(seconds / 60) % 60
+    local clock = string.format("%02d:%02d:%02d", hour, minute, seconds % 60)
     local fraction = micros > 0 and string.format(".%06d", micros) or ""
     return string.format('"%04d-%02d-%02dT%s%s%s"', year, month, day, clock, fraction, offset)
   end

@@ -7,28 +7,25 @@ families.number = function()
   -- Below this sums are exact doubles; products are where the result is below it, too.
   local EXACT = 2 ^ 51
 
-  -- The value as text, and as a double, which is exact for small integers only.
   local function read_number(key, path, integer)
     local text, code, detail = read(key, path)
     if not text then return nil, code, detail end
     local number = tonumber(text)
-    if not number or (integer and string.find(text, "[.eE]")) then return nil, "WRONG_TYPE", kind_of_text(text) end
-    return text, number
+    if number and not (integer and string.find(text, "[.eE]")) then return text end
+    return nil, "WRONG_TYPE", kind_of_text(text)
   end
 
   -- fast: the result of two small integers, or nil where only exact arithmetic will do. ARGV: operand.
   local function integer_operation(name, fast)
     return function(key, path)
       local operand = take()
-      local text, number, detail = read_number(key, path, true)
-      if not text then return nil, number, detail end
-      local amount, result, code = tonumber(operand), nil, nil
+      local text, code, detail = read_number(key, path, true)
+      if not text then return nil, code, detail end
+      local number, amount, result = tonumber(text), tonumber(operand), nil
       if math.abs(number) < EXACT and math.abs(amount) < EXACT then result = fast(number, amount) end
       if result and math.abs(result) < EXACT then
         -- "+ 0" turns a negative zero into zero.
         result = string.format("%.0f", result + 0)
-      elseif amount == 0 and (name == "floor_divide" or name == "modulo") then
-        return nil, "ZERO_DIVISION"
       else
         result, code = make_int64()[name](text, operand)
         if not result then return nil, code end
@@ -53,9 +50,10 @@ families.number = function()
   local function double_operation(compute)
     return function(key, path)
       local operand = take_number()
-      local text, number, detail = read_number(key, path, false)
-      if not text then return nil, number, detail end
-      local result, code = compute(number, operand)
+      local text, code, detail = read_number(key, path, false)
+      if not text then return nil, code, detail end
+      local result
+      result, code = compute(tonumber(text), operand)
       if not result then return nil, code end
       if result ~= result or math.abs(result) == math.huge then return nil, "OUT_OF_RANGE" end
       local head, tail = double_texts(result)

@@ -1,0 +1,384 @@
+"""Locks: exclusive, fenced, saved at the finest paths, and gone without a trace."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from rapyer import AtomicRedisModel
+from rapyer.errors import KeyNotFound, LockLost, LockTimeout, UsageError
+
+
+class Inner(AtomicRedisModel):
+    """A nested model."""
+
+    x: int = 0
+    y: int = 0
+
+
+class Doc(AtomicRedisModel):
+    """A document."""
+
+    n: int = 0
+    s: str = "s"
+    items: list[int] = []
+    table: dict[str, int] = {"a": 1, "b": 2}
+    inner: Inner = Inner()
+    inners: dict[str, Inner] = {"k": Inner()}
+
+
+class Boom(Exception):  # noqa: N818 - says what it is
+    """What a body raises."""
+
+
+@pytest.fixture
+async def clean(bound):
+    """Check that no helper key is left."""
+    yield bound
+    assert await bound.keys("rapyer:*") == []
+
+
+async def test_loads_under_the_lock(clean):
+    """The body sees what Redis holds, in the same instance or in a new one."""
+    doc = await Doc().save()
+    await (await Doc.get(doc.key)).aupdate(n=5)
+    async with doc.lock() as same:
+        assert same is doc
+        assert doc.n == 5
+    async with Doc.lock_from_key(doc.pk) as new:
+        assert (new == doc, new is doc, new.key) == (True, False, doc.key)
+
+
+async def test_saves_what_changed(clean, stored, write):
+    """Only what the body changed is written, at the finest paths: others' changes survive."""
+    doc = await Doc().save()
+    async with doc.lock(save_at_end=True):
+        await write(doc.key, "$.s", "theirs")
+        await write(doc.key, "$.table.theirs", 9)
+        await write(doc.key, "$.inner.y", 8)
+        await write(doc.key, "$.inners.k.y", 7)
+        await write(doc.key, "$.inners.new", {"x": 1, "y": 1})
+        doc.n += 1
+        doc.table["a"] = 100
+        del doc.table["b"]
+        doc.inner.x = 5
+        doc.inners["k"].x = 6
+        doc.items.append(3)
+    assert await stored(doc.key) == {
+        "n": 1,
+        "s": "theirs",
+        "items": [3],
+        "table": {"a": 100, "theirs": 9},
+        "inner": {"x": 5, "y": 8},
+        "inners": {"k": {"x": 6, "y": 7}, "new": {"x": 1, "y": 1}},
+    }
+
+
+async def test_saves_only_if_asked(clean, stored):
+    """Without save_at_end nothing is written; with it and no change nothing either."""
+    doc = await Doc().save()
+    async with doc.lock():
+        doc.n = 5
+    async with doc.lock(save_at_end=True):
+        pass
+    assert await stored(doc.key, "$.n") == 0
+
+
+async def test_writes_in_the_body(clean, stored):
+    """Every way to write works under the lock, and the save at the end does not undo it."""
+    doc = await Doc().save()
+    async with doc.lock(save_at_end=True):
+        await doc.n.increase(2)
+        await doc.aupdate(s="new")
+        await doc.items.aappend(1)
+        async with doc.pipeline():
+            doc.table["a"] += 1
+        doc.inner.x = 3
+    async with doc.lock():
+        await doc.n.increase(2)
+        doc.s = "newer"
+        await doc.save()
+    assert await stored(doc.key) == doc.model_dump()
+    assert (doc.n, doc.s, doc.items, doc.table["a"], doc.inner.x) == (4, "newer", [1], 2, 3)
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+async def test_body_raises(clean, stored, by_key):
+    """Nothing is saved, the lock is released, and the body's error comes through."""
+    doc = await Doc().save()
+
+    async def block():
+        lock = Doc.lock_from_key(doc.key, save_at_end=True) if by_key else doc.lock(save_at_end=True)
+        async with lock as model:
+            model.n = 5
+            raise Boom
+
+    with pytest.raises(Boom):
+        await block()
+    assert await stored(doc.key, "$.n") == 0
+    async with doc.lock(timeout=0):
+        pass
+
+
+async def test_missing_document(clean):
+    """KeyNotFound, no lock stays, and nothing is created."""
+    doc = Doc()
+    for lock in (doc.lock(), Doc.lock_from_key("missing")):
+        with pytest.raises(KeyNotFound):
+            await lock.__aenter__()
+    assert await clean.keys() == []
+
+
+async def test_document_deleted_in_the_body(clean):
+    """Saving at the end then is KeyNotFound; nothing is recreated, the lock is released."""
+    doc = await Doc().save()
+
+    async def block():
+        async with doc.lock(save_at_end=True):
+            doc.n = 1
+            await clean.delete(doc.key)
+
+    with pytest.raises(KeyNotFound):
+        await block()
+    assert await clean.keys() == []
+
+
+@pytest.mark.parametrize("timeout", [0, 0.2])
+async def test_timeout(clean, timeout):
+    """A taken lock is a LockTimeout after that long, which is a TimeoutError and names lock and key."""
+    doc = await Doc().save()
+    other = await Doc.get(doc.key)
+
+    async def wait():
+        async with other.lock("act", timeout=timeout):
+            pytest.fail("entered")
+
+    async with doc.lock("act"):
+        started = time.monotonic()
+        with pytest.raises(LockTimeout, match="act") as error:
+            await asyncio.create_task(wait())
+        assert timeout <= time.monotonic() - started < timeout + 1
+    assert isinstance(error.value, TimeoutError)
+    assert error.value.key == doc.key
+    async with other.lock("act", timeout=timeout):
+        pass
+
+
+async def test_senseless_arguments(clean):
+    """A negative timeout or a lease of nothing is refused before anything is sent."""
+    doc = await Doc().save()
+    for options in ({"timeout": -1}, {"lease": 0}, {"lease": -1}):
+        with pytest.raises(UsageError):
+            await doc.lock(**options).__aenter__()
+
+
+async def test_reentry(clean):
+    """Entering a lock this task holds is a UsageError instead of a hang; another action is another lock."""
+    doc = await Doc().save()
+    async with doc.lock("a"):
+        for again in (doc.lock("a"), Doc.lock_from_key(doc.key, "a")):
+            with pytest.raises(UsageError, match="'a'"):
+                await again.__aenter__()
+        async with doc.lock("b"):
+            await doc.n.increase()
+    async with doc.lock("a"):
+        pass
+    assert doc.n == 1
+
+
+async def test_actions_and_documents_are_independent(clean):
+    """Different actions, and different documents, do not exclude each other."""
+    one, two = await Doc().save(), await Doc().save()
+
+    async def take(doc, action):
+        async with doc.lock(action, timeout=0):
+            pass
+
+    async with one.lock("a"):
+        await asyncio.create_task(take(one, "b"))
+        await asyncio.create_task(take(two, "a"))
+
+
+async def test_fifty_tasks(clean):
+    """Fifty tasks that read, wait and write lose nothing, and never overlap."""
+    doc = await Doc().save()
+    inside = 0
+
+    async def work(i):
+        nonlocal inside
+        async with Doc.lock_from_key(doc.key, save_at_end=True) as mine:
+            inside += 1
+            assert inside == 1
+            seen = mine.n
+            await asyncio.sleep(0.001)
+            mine.n = seen + 1
+            mine.items.append(i)
+            inside -= 1
+
+    await asyncio.gather(*map(work, range(50)))
+    await doc.load()
+    assert (doc.n, sorted(doc.items)) == (50, list(range(50)))
+
+
+async def pipeline_write(doc):
+    """Write by a pipeline."""
+    async with doc.pipeline():
+        doc.n += 1
+
+
+WRITES = {
+    "save": lambda doc: doc.save(),
+    "aupdate": lambda doc: doc.aupdate(n=5),
+    "increase": lambda doc: doc.n.increase(),
+    "append": lambda doc: doc.items.aappend(1),
+    "nested": lambda doc: doc.inner.save(),
+    "value": lambda doc: doc.n.save(),
+    "delete": lambda doc: doc.delete(),
+    "delete_by_key": lambda doc: Doc.delete_by_key(doc.key),
+    "pipeline": pipeline_write,
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("stolen", [False, True])
+async def test_fencing(clean, stored, write, stolen):
+    """Once the lock is lost, or another's, every write of the body is LockLost and writes nothing."""
+    doc = await Doc().save()
+
+    async def block():
+        async with doc.lock():
+            [lock] = await clean.keys("rapyer:*")
+            await clean.delete(lock)
+            if stolen:
+                await clean.hset(lock, mapping={"owner": "another", "fence": "1"})
+            try:
+                await write(doc)
+            finally:
+                assert await clean.exists(lock) == stolen
+                await clean.delete(lock)
+
+    with pytest.raises(LockLost, match="default"):
+        await block()
+    assert await stored(doc.key) == Doc().model_dump()
+
+
+async def test_fencing_of_the_save_at_the_end(clean, stored):
+    """A lock that was lost: the save at the end is LockLost and writes nothing."""
+    doc = await Doc().save()
+
+    async def block():
+        async with doc.lock(save_at_end=True):
+            doc.n = 5
+            await clean.delete(*await clean.keys("rapyer:*"))
+
+    with pytest.raises(LockLost) as error:
+        await block()
+    assert error.value.key == doc.key
+    assert await stored(doc.key) == Doc().model_dump()
+
+
+async def test_others_are_not_fenced(clean):
+    """The lock binds who takes it: a task without it still writes, as documented."""
+    doc = await Doc().save()
+    other = await Doc.get(doc.key)
+    async with doc.lock():
+        await asyncio.create_task(other.n.increase())
+    assert other.n == 1
+
+
+async def test_cancelled_waiter(clean):
+    """Cancelling waiters, at any moment, leaves nothing behind, and the lock goes on."""
+    doc = await Doc().save()
+
+    async def wait():
+        async with Doc.lock_from_key(doc.key):
+            await asyncio.sleep(10)
+
+    async with doc.lock():
+        waiters = [asyncio.create_task(wait()) for _ in range(20)]
+        for waiter in waiters:
+            await asyncio.sleep(0.002)
+            waiter.cancel()
+        results = await asyncio.gather(*waiters, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    async with doc.lock(timeout=0.5):
+        pass
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_cancelled_at_any_moment(clean, turns):
+    """Cancelling after any number of turns of the loop leaves no lock behind, and nothing half written."""
+    doc = await Doc().save()
+
+    async def work():
+        async with doc.lock(save_at_end=True):
+            doc.n += 1
+            await asyncio.sleep(0)
+            doc.table["a"] += 1
+
+    task = asyncio.create_task(work())
+    for _ in range(turns * 3):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    async with doc.lock(timeout=1):
+        assert doc.n == doc.table["a"] - 1
+
+
+async def test_cancelled_holder(clean, stored):
+    """Cancelling a holder releases the lock and saves nothing."""
+    doc = await Doc().save()
+    inside = asyncio.Event()
+
+    async def hold():
+        async with Doc.lock_from_key(doc.key, save_at_end=True) as mine:
+            mine.n = 5
+            inside.set()
+            await asyncio.sleep(10)
+
+    task = asyncio.create_task(hold())
+    await inside.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await stored(doc.key, "$.n") == 0
+    async with doc.lock(timeout=0):
+        pass
+
+
+async def test_lease_of_a_dead_holder(clean, stored):
+    """A holder that stands still loses the lock after its lease; when it wakes up, its writes are refused."""
+    doc = await Doc().save()
+    taken, errors = threading.Event(), []
+
+    async def stand_still():
+        async with Doc.lock_from_key(doc.key, save_at_end=True, lease=0.3) as mine:
+            taken.set()
+            time.sleep(1.5)  # noqa: ASYNC251 - its loop stands still, as in a process that hangs
+            mine.n = 100
+
+    def run():
+        try:
+            asyncio.run(stand_still())
+        except LockLost as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        await asyncio.to_thread(taken.wait, 5)
+        async with doc.lock(save_at_end=True, timeout=5):
+            doc.s = "mine"
+    finally:
+        await asyncio.to_thread(thread.join)
+    assert len(errors) == 1
+    assert (await stored(doc.key, "$.n"), await stored(doc.key, "$.s")) == (0, "mine")
+
+
+async def test_live_holder_keeps_the_lock(clean, stored):
+    """A holder that works longer than its lease keeps the lock."""
+    doc = await Doc().save()
+    async with doc.lock(save_at_end=True, lease=0.3):
+        await asyncio.sleep(1)
+        doc.n = 1
+    assert await stored(doc.key, "$.n") == 1
