@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from rapyer._script import Script
 
 
+#: How often a call loads its script before it gives up.
+MOST_LOADS = 10
+
+
 class Where(msgspec.Struct, frozen=True):
     """What the operation of a refused call worked on: for the error's text."""
 
@@ -88,14 +92,18 @@ class Dispatcher:
         """
         script = scripts()[name]
         packed = _pack("EVALSHA", script.sha, str(len(keys)), *keys, *arguments)
-        try:
+        loads = 0
+        while True:
             try:
                 return await self._lane.call(packed, repeatable=script.reads_only)
-            except NoScriptError:
+            except NoScriptError as error:
+                # Nothing ran. Who flushes scripts all the time gets the error in the end.
+                loads += 1
+                if loads > MOST_LOADS:
+                    raise ServerError(name, str(error)) from error
                 await self._load(script)
-                return await self._lane.call(packed, repeatable=script.reads_only)
-        except ResponseError as error:
-            raise _mapped(name, error, where) from error
+            except ResponseError as error:
+                raise _mapped(name, error, where) from error
 
     async def command(self, *arguments: Argument) -> Any:
         """Run a command that only reads; 1 round trip."""

@@ -52,6 +52,7 @@ class Node(BaseModel):
     _public: ClassVar[Any] = None
     _plans: ClassVar[_classes.Plans]
     _readers: ClassVar[FieldReaders]
+    _stored_names: ClassVar[Any]
     _key_name: ClassVar[Any] = None
     _rapyer_plain: ClassVar[Any] = None
 
@@ -70,6 +71,8 @@ class Node(BaseModel):
         cls.Meta = _classes.make_config(cls, cls.__dict__.get("Meta"))
         cls._plans = _classes.Plans(cls, Node)
         cls._readers = FieldReaders(cls)
+        open_model = cls.model_config.get("extra") == "allow"
+        cls._stored_names = _AnyName() if open_model else frozenset(cls.__pydantic_fields__)
         cls._key_name = _classes.key_field(cls)
         if Node._public is None:
             return  # the public class itself
@@ -217,7 +220,9 @@ class Node(BaseModel):
             present = self.__dict__.get(name, _NOTHING)
             if value is present and isinstance(value, (list, dict, set)):
                 return  # what an in-place operator gives back
-            recording = _session.recording_of(self._document()) if name in _stored(self) else None
+            recording = None
+            if _session.is_recording() and name in self._stored_names:
+                recording = _session.recording_of(self._document())
             if recording is None:
                 super().__setattr__(name, value)
                 return
@@ -300,15 +305,8 @@ def _with_pk_of(model: Node, copy: _N) -> _N:
     return copy
 
 
-def _stored(model: Node) -> Any:
-    """Return the names that are part of the document: all fields, and whatever an open model takes."""
-    cls = type(model)
-    return _Everything if cls.model_config.get("extra") == "allow" else cls.__pydantic_fields__
+class _AnyName:
+    """The names an open model stores: whatever it is given."""
 
-
-class _Names:
     def __contains__(self, name: str) -> bool:
         return not name.startswith("_")
-
-
-_Everything = _Names()

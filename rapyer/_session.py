@@ -69,6 +69,11 @@ _recording: ContextVar[Recording | None] = ContextVar("rapyer_recording", defaul
 _held: ContextVar[tuple[Held, ...]] = ContextVar("rapyer_held", default=())
 
 
+def is_recording() -> bool:
+    """Whether there may be a recording at all: cheap, to be asked before a value looks for its document."""
+    return _recording.get() is not None
+
+
 def recording_of(document: Document) -> Recording | None:
     """Return where the running task collects changes of this document, if it does."""
     recording = _recording.get()

@@ -173,7 +173,9 @@ class RedisType(Linked):
         return await _session.run(self._document(), Operation(script, self._steps(), arguments))
 
     def _recording(self) -> _session.Recording | None:
-        return None if self._owner is None else _session.recording_of(self._document())
+        if self._owner is None or not _session.is_recording():
+            return None
+        return _session.recording_of(self._document())
 
 
 class Immutable(RedisType):

@@ -1,4 +1,4 @@
-"""Nothing is lost, whoever calls at the same time: every operation, awaited, in pipelines, and with callers that die."""
+"""Nothing is lost, whoever calls at the same time: every operation, awaited, in pipelines, with callers that die."""
 
 import asyncio
 import operator

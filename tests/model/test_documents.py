@@ -113,7 +113,14 @@ async def test_wrong_type_under_the_key(bound):
     """A key that holds no document is WrongType for all, and stays as it is."""
     doc = Paper()
     await bound.set(doc.key, "theirs")
-    calls = [doc.save(), doc.load(), Paper.get(doc.key), doc.aupdate(score=1), doc.delete(), Paper.delete_by_key(doc.key)]
+    calls = [
+        doc.save(),
+        doc.load(),
+        Paper.get(doc.key),
+        doc.aupdate(score=1),
+        doc.delete(),
+        Paper.delete_by_key(doc.key),
+    ]
     calls += [doc.score.increase(), doc.tags.aappend("x"), doc.tags.load(), doc.tags.save()]
     for call in calls:
         with pytest.raises(WrongType, match="Paper:"):

@@ -1,3 +1,4 @@
+# ruff: noqa: UP045 - old spellings of annotations work too
 """Annotations that are text, as `from __future__ import annotations` makes them, work in modules and functions."""
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class FutureAddress(AtomicRedisModel):
     """Comes later."""
 
     city: str = "Paris"
-    plain: FuturePlain = Field(default_factory=lambda: FuturePlain())
+    plain: FuturePlain = Field(default_factory=lambda: FuturePlain())  # noqa: PLW0108 - defined later
 
 
 class FuturePlain(BaseModel):

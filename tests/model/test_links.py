@@ -241,7 +241,9 @@ async def test_variables_stay_live(bound, write):
     assert root.grid == [[7], [1]]
 
 
-@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy, lambda m: m.model_copy(), lambda m: m.model_copy(deep=True)])
+@pytest.mark.parametrize(
+    "copier", [copy.copy, copy.deepcopy, lambda m: m.model_copy(), lambda m: m.model_copy(deep=True)]
+)
 async def test_copies_of_nested_models_are_detached(bound, copier, stored):
     """A copy of a nested model has no place: changing it changes nothing in its document."""
     root = await world().save()

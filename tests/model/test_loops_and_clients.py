@@ -6,11 +6,11 @@ import threading
 import time
 
 import pytest
-import redis_stack
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 import rapyer
+import redis_stack
 from rapyer import AtomicRedisModel
 from rapyer.errors import ServerError, UsageError
 

@@ -8,7 +8,8 @@ from rapyer.fields import Key
 NAMES = [
     "a.b", "a b", ".", "..", "*", "$", "$.x", "@", "[0]", "[*]", "0", "-1", "", "'", '"', "\\", "\\\\", "\\n", "\n",
     "it's", 'say "x"', "it's \"both\"", "both\\ ' and \"", "é", "日本", "😀", "e\u0301", "\0", "a\0b", "\x1f", "\x7f",
-    "?(@.a)", "a,b", "a:b", "{x}", "constructor", "v", "\u2028", "'; return 1 --", "]]", "%s", "a\\'b", "\ufeff", "end\\",
+    "?(@.a)", "a,b", "a:b", "{x}", "constructor",
+    "v", "\u2028", "'; return 1 --", "]]", "%s", "a\\'b", "\ufeff", "end\\",
 ]  # fmt: skip
 each = pytest.mark.parametrize("name", NAMES, ids=ascii)
 
@@ -127,6 +128,7 @@ async def test_lock(bound, stored, write, name):
 @each
 async def test_pk(bound, name):
     """A pk is any text too, and so is a lock's action."""
+
     class Named(AtomicRedisModel):
         slug: Key[str]
         n: int = 0

@@ -94,7 +94,7 @@ async def test_truth(bound, take, name, operate, answer, truth):
     """Answer, local value and what Redis holds are the new truth; nothing else changes."""
     root = await Root().save()
     result = await operate(getattr(take(root), name))
-    pops = answer is not None or name == "table" and result is None
+    pops = answer is not None or (name == "table" and result is None)
     assert result == (answer if pops else truth)
     assert getattr(take(root), name) == truth
     again = await Root.get(root.key)
@@ -166,7 +166,16 @@ async def test_doubles_bit_for_bit(bound):
     rng = random.Random(7)
     doubles = [struct.unpack("<d", rng.randbytes(8))[0] for _ in range(2000)]
     doubles = [d for d in doubles if d - d == 0]
-    doubles += [0.1 + 0.2, 5e-324, 1.7976931348623157e308, 2.2250738585072014e-308, -0.0, 1 / 3, 1e23, 123456789012345.67]
+    doubles += [
+        0.1 + 0.2,
+        5e-324,
+        1.7976931348623157e308,
+        2.2250738585072014e-308,
+        -0.0,
+        1 / 3,
+        1e23,
+        123456789012345.67,
+    ]
 
     class Doubles(AtomicRedisModel):
         f: float = 0.0

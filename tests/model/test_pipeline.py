@@ -1,3 +1,4 @@
+# ruff: noqa: UP045 - old spellings of annotations work too
 """`pipeline()`: ordinary Python inside, one script at the end, and afterwards the model is what Redis holds."""
 
 from datetime import datetime, timedelta, timezone
@@ -250,7 +251,7 @@ async def test_plain_operator_is_an_assignment(bound):
     user = await User().save()
     other = await User.get(user.key)
     async with user.pipeline():
-        user.n = user.n + 1  # noqa: PLR6104 - the difference is what is tested
+        user.n = user.n + 1
         await other.n.increase(100)
     assert user.n == 11
 

@@ -1,3 +1,4 @@
+# ruff: noqa: UP045 - old spellings of annotations work too
 """`pipeline()`: what joins a block, and what is left when it fails."""
 
 import asyncio
@@ -37,7 +38,7 @@ class User(AtomicRedisModel):
     rows: list[list[int]] = [[1], [2]]
 
 
-class Boom(Exception):  # noqa: N818 - says what it is
+class Boom(Exception):
     """What a body raises."""
 
 

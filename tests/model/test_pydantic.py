@@ -1,3 +1,4 @@
+# ruff: noqa: UP045 - old spellings of annotations work too
 """What Pydantic models can do, models in documents can do too."""
 
 from datetime import datetime

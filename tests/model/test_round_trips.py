@@ -32,6 +32,8 @@ class Brief(Counted):
     """A document that expires, and whose reads count."""
 
     class Meta:
+        """The options."""
+
         ttl = 100
         refresh_ttl = True
 
@@ -130,29 +132,26 @@ async def test_operations(counted, kind, take):
 async def test_pipeline(counted, kind):
     """A block is two commands however much it does; one when it does nothing."""
     doc = await kind().save()
-    async with counted() as seen:
-        async with doc.pipeline():
-            for _ in range(50):
-                doc.n += 1
-                doc.items.append(1)
-                doc.table["x"] = 1
-                doc.named["it's \"\\"].n += 1
-                await doc.inner.n.increase()
-                await doc.save()
+    async with counted() as seen, doc.pipeline():
+        for _ in range(50):
+            doc.n += 1
+            doc.items.append(1)
+            doc.table["x"] = 1
+            doc.named["it's \"\\"].n += 1
+            await doc.inner.n.increase()
+            await doc.save()
     assert seen == ["EVALSHA"] * 2
-    async with counted() as seen:
-        async with doc.pipeline():
-            pass
+    async with counted() as seen, doc.pipeline():
+        pass
     assert seen == ["EVALSHA"]
 
 
 async def test_pipeline_of_many_models(counted):
     """A block of the module's pipeline is one command."""
     docs = [await Counted().save() for _ in range(5)]
-    async with counted() as seen:
-        async with rapyer.pipeline():
-            for doc in docs:
-                doc.n += 1
+    async with counted() as seen, rapyer.pipeline():
+        for doc in docs:
+            doc.n += 1
     assert seen == ["EVALSHA"]
 
 

@@ -81,7 +81,7 @@ def test_hash(name):
     value, plain = getattr(Values(), name), PLAIN[name]
     assert hash(value) == hash(plain)
     assert {plain: 1}[value] == 1
-    assert value in {plain}
+    assert value in {plain, None}
 
 
 @each
