@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _codec, _content, _session
+from rapyer import _classes, _codec, _content, _keys, _session
 from rapyer._dispatch import Where
 from rapyer._path import absolute
 from rapyer.errors import LockLost, UsageError
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from rapyer._lock import Lock
-    from rapyer._ops import Argument
 
 
 class ByKey:
@@ -59,26 +58,40 @@ async def held(lock: Lock, cls: Any, model: Any, text: bytes, *, save: bool) -> 
 
 async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
     """Save copies of a model under new pks as one script."""
-    copies = [_copy_of(model, text) for _ in range(count)]
-    if not copies:
-        return copies
-    keys = [copy.key for copy in copies]
-    arguments: list[Argument] = [_session.milliseconds(model.Meta.ttl), *_codec.arguments(text)]
-    if model._key_name is None:
-        arguments.append("")
-    else:
-        arguments.append(absolute((model._key_name,)))
-        arguments += [copy._field_arguments(copy, model._key_name)[0] for copy in copies]
-    caller = _session.dispatcher_of(model)
-    await caller.script("document.duplicate", keys, arguments, lambda index: Where(keys[index]))
+    if count == 0:
+        return []
+    copies = [_copy_of(model, text)]  # a value that does not come back is found before anything is written
+    name = model._key_name
+    values = _keys.new_pks(count) if name is None else [_new_key(model) for _ in range(count)]
+    pks = values if name is None else [_classes.pk_text(value) for value in values]
+    call = asyncio.ensure_future(_write(model, text, pks, values))
+    try:
+        await asyncio.sleep(0)  # the script is on its way: the other copies are made while the server works
+        copies += [_copy_of(model, text) for _ in range(count - 1)]
+        await call
+    finally:
+        call.cancel()
+    for copy, value in zip(copies, values, strict=True):
+        if name is None:
+            object.__setattr__(copy, "_own_pk", value)
+        else:
+            copy.__dict__[name] = value
     return copies
 
 
+async def _write(model: Any, text: bytes, pks: list[str], values: list[Any]) -> None:
+    name, prefix = model._key_name, model.class_key_initials()
+    arguments = [_session.milliseconds(model.Meta.ttl), *_codec.arguments(text)]
+    arguments.append("" if name is None else absolute((name,)))
+    if name is not None:
+        arguments += [model._encode(name, value)[0] for value in values]
+    keys = [_keys.document_key(prefix, pk) for pk in pks]
+    caller = _session.dispatcher_of(model)
+    await caller.script("document.duplicate", keys, arguments, lambda index: Where(keys[index]))
+
+
 def _copy_of(model: Any, text: bytes) -> Any:
-    copy = model.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False)
-    if model._key_name is not None:
-        copy.__dict__[model._key_name] = _new_key(model)
-    return copy
+    return model.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False)
 
 
 def _new_key(model: Any) -> Any:

@@ -12,7 +12,7 @@ from rapyer import _convert
 from rapyer.config import DEFAULTS, RedisConfig
 from rapyer.errors import UsageError
 from rapyer.fields import KeyAnnotation
-from rapyer.types._base import Plan
+from rapyer.types._base import STORAGE_CONFIG, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Plans(dict[str, Plan]):
         cls: Any = self._cls()
         field = cls.__pydantic_fields__.get(name)
         plan = Plan(Any) if field is None else _convert.plan_of(field.annotation, self._base)
-        self[name] = plan
+        self[name] = plan.configured(cls.model_config)
         return plan
 
 
@@ -93,6 +93,14 @@ def key_field(cls: type[Any]) -> str | None:
 def pk_text(value: Any) -> str:
     """Return a key field's value as it stands in the key."""
     return str(value.value if isinstance(value, Enum) else value)
+
+
+def check_config(cls: type[Any]) -> None:
+    """Refuse options that would change how values are stored."""
+    wrong = sorted(name for name, value in STORAGE_CONFIG.items() if cls.model_config.get(name) != value)
+    if wrong:
+        msg = f"{cls.__name__}.model_config cannot set {', '.join(wrong)}, on which the stored form depends"
+        raise UsageError(msg)
 
 
 def check_names(cls: type[Any], base: type[Any]) -> None:

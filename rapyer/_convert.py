@@ -13,7 +13,7 @@ from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, GetCoreSchemaHandler, PydanticSchemaGenerationError
+from pydantic import BaseModel, GetCoreSchemaHandler, PydanticSchemaGenerationError, RootModel
 from pydantic_core import core_schema
 
 from rapyer import _codec
@@ -57,10 +57,25 @@ def plan_of(annotation: Any, base: type[Any]) -> Plan:
         return Plan(storable, RedisList, plan_of(args[0] if args else Any, base))
     if _is_text_dict(origin, args):
         return Plan(storable, RedisDict, plan_of(args[-1] if args else Any, base))
-    if isinstance(core, type) and issubclass(core, BaseModel):
-        kind = core if issubclass(core, base) else linked_class(core, base)
-        return Plan(storable, kind, model=True)
-    return Plan(storable)
+    kind = _model_kind(annotation, core, base)
+    return Plan(storable, kind, model=kind is not None)
+
+
+def _model_kind(annotation: Any, core: Any, base: type[Any]) -> type[Any] | None:
+    """Return the class that models of this annotation become; for a union of models whatever is one."""
+    if _is_model(core):
+        return core if issubclass(core, base) else linked_class(core, base)
+    return base if core is None and any(map(_is_model, map(_core_of, _members(annotation)))) else None
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return get_args(annotation)
+
+
+def _is_model(core: Any) -> bool:
+    return isinstance(core, type) and issubclass(core, BaseModel) and not issubclass(core, RootModel)
 
 
 def _core_of(annotation: Any) -> Any:
@@ -121,6 +136,10 @@ def rework(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: st
     change = _CHANGES.get(schema["type"])
     if change is not None:
         return change(schema, handler, base, name)
+    return _rework_parts(schema, handler, base, name)
+
+
+def _rework_parts(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     result = dict(schema)
     for part in _PARTS:
         if part in result:
@@ -188,7 +207,7 @@ def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], _: s
 
 def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: Any) -> Any:
     cls = _model_class(found if isinstance(found, dict) else schema)
-    if cls is None or issubclass(cls, base):
+    if cls is None or issubclass(cls, (base, RootModel)):
         return schema
     linked = linked_class(cls, base)
     return core_schema.no_info_before_validator_function(
@@ -238,7 +257,10 @@ def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name
 
 def _relinks(part: Any) -> bool:
     if isinstance(part, dict):
-        return part.get("metadata") == _RELINKS or any(_relinks(part[name]) for name in _PARTS if name in part)
+        if part.get("metadata") == _RELINKS:
+            return True
+        is_schema = isinstance(part.get("type"), str)
+        return any(map(_relinks, (part[name] for name in _PARTS if name in part) if is_schema else part.values()))
     return isinstance(part, (list, tuple)) and any(map(_relinks, part))
 
 
@@ -247,6 +269,16 @@ _RELINKS = {"rapyer": "relinks"}
 
 def _unstorable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001
     raise unstorable(name)
+
+
+def _two_ways(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    """Refuse Pydantic's secrets, whose JSON is asterisks, unless the user says how to store them."""
+    function = schema.get("serialization", {}).get("function")
+    if schema["type"] == "lax-or-strict" and function is not None:
+        return schema
+    if getattr(function, "__module__", "") == "pydantic.types" and "secret" in function.__name__:
+        raise unstorable(name)
+    return _rework_parts(schema, handler, base, name)
 
 
 def _around(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
@@ -279,7 +311,10 @@ _CHANGES: dict[str, Callable[..., Any]] = {
     "is-instance": _unstorable,
     "is-subclass": _unstorable,
     "callable": _unstorable,
+    "generator": _unstorable,
     "default": _defaulted,
+    "json-or-python": _two_ways,
+    "lax-or-strict": _two_ways,
     "function-wrap": _around,
     "function-before": _around,
 }
@@ -291,8 +326,21 @@ def linked_class(plain: Any, base: Any) -> type[Any]:
     """Return the class that instances of a plain Pydantic model have inside documents: itself, and linked."""
     if plain not in _linked_classes:
         namespace = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "_rapyer_plain": plain}
+        if plain.__eq__ is BaseModel.__eq__:
+            namespace |= {"__eq__": _equal, "__hash__": plain.__hash__}
         _linked_classes[plain] = type(plain)(plain.__name__, (plain, base), namespace)
     return _linked_classes[plain]
+
+
+def _equal(self: Any, other: Any) -> Any:
+    """Compare with a plain instance as with a linked one: each of its parts does the same."""
+    if type(other) is not self._rapyer_plain:
+        return BaseModel.__eq__(self, other)
+    kind: Any = type(self)
+    twin = kind.__new__(kind)
+    for slot in BaseModel.__slots__:
+        object.__setattr__(twin, slot, getattr(other, slot))
+    return BaseModel.__eq__(self, twin)
 
 
 def new_linked(plain: Any, base: Any) -> Any:

@@ -155,6 +155,9 @@ class Lock:
         if self.held is None or not operations:
             await self.release()
             return
+        if document.key != self.key:
+            msg = f"the block changed the key of {self.key!r}: save() a copy with another key instead"
+            raise UsageError(msg)
         renewals(self._client).remove(self.held.token)
         await _session.apply([(document, operation) for operation in operations], release=self.held)
         self._leave()

@@ -174,6 +174,8 @@ class AtomicRedisModel(Node):
             pydantic.ValidationError: a value does not fit; nothing is changed.
         """
         self._check_fields(kwargs)
+        if self._key_name in kwargs:
+            self._check_key_stays()
         shadow = self._shadow(kwargs)
         recording = _session.recording_of(self._document())
         for name in kwargs:

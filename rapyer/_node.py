@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import json
-import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError
@@ -21,7 +20,7 @@ from rapyer._path import absolute, render
 from rapyer._schema import FieldReaders
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
-from rapyer.types._base import STORAGE_CONFIG, decode, remembered
+from rapyer.types._base import STORAGE_CONFIG, decode, elsewhere, remembered
 from rapyer.types._container import Container, adopt
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ class Node(BaseModel):
             setattr(cls, name, _classes.Field(name))
         if cls._rapyer_plain is None:
             _classes.check_names(cls, Node._public)
+            _classes.check_config(cls)
             _classes.models.add(cls)
 
     @classmethod
@@ -100,7 +100,7 @@ class Node(BaseModel):
         if not isinstance(value, Node):
             return value
         present = owner_of(value)
-        if present is owner:
+        if present is owner and not elsewhere(value, owner, place):
             _set(value, "_hint", place)
             return value
         if present is not None or own_pk(value) is not None:
@@ -126,7 +126,7 @@ class Node(BaseModel):
             return _classes.pk_text(self.__dict__[self._key_name])
         own = own_pk(self)
         if own is None:
-            own = str(uuid.uuid4())
+            own = _keys.new_pks(1)[0]
             _set(self, "_own_pk", own)
         return own
 
@@ -159,13 +159,16 @@ class Node(BaseModel):
     # -- the owner's side of links ---------------------------------------------------------------------------------
 
     def _place_of(self, child: object, hint: Step) -> Step:
-        if isinstance(child, (Node, Container)) and self.__dict__.get(str(hint)) is not child:
+        if isinstance(child, (Node, Container)) and not self._holds(hint, child):
             msg = f"another value was assigned to {str(hint)!r} meanwhile: take it from the model again"
             raise UsageError(msg)
         return hint
 
     def _get(self, place: Step) -> Any:
         return getattr(self, str(place))
+
+    def _holds(self, place: Step, child: object) -> bool:
+        return self.__dict__.get(str(place)) is child
 
     def _put(self, place: Step, value: Any) -> None:
         self.__dict__[str(place)] = adopt(self.__dict__.get(str(place)), value)
@@ -218,9 +221,11 @@ class Node(BaseModel):
         def __setattr__(self, name: str, value: Any) -> None:
             """Set a field, validated; inside `pipeline()` the change is recorded."""
             present = self.__dict__.get(name, _NOTHING)
-            if value is present and isinstance(value, (list, dict, set)):
+            if value is present and isinstance(value, Container):
                 return  # what an in-place operator gives back
             recording = None
+            if name == self._key_name:
+                self._check_key_stays()
             if _session.is_recording() and name in self._stored_names:
                 recording = _session.recording_of(self._document())
             if recording is None:
@@ -229,6 +234,11 @@ class Node(BaseModel):
             done = remembered(value, self, name, present)
             super().__setattr__(name, value)
             recording.add(self._document(), *(done or self._set_operations(name)))
+
+    def _check_key_stays(self) -> None:
+        if owner_of(self) is None and _session.recording_of(self._document()) is not None:
+            msg = f"{self._key_name!r} is the key of {type(self).__name__}: a pipeline cannot change it"
+            raise UsageError(msg)
 
     def _set_operations(self, *names: str) -> list[Operation]:
         steps = self._steps()

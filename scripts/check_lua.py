@@ -69,23 +69,22 @@ def unknown_codes(all_scripts: Sequence[Script]) -> Iterator[str]:
         yield f"rapyer/_dispatch.py: no script refuses with {code}"
 
 
-def luacheck_faults(script: Script) -> Iterator[str]:
-    """Yield luacheck's warnings; what an include brings may be unused here."""
+def luacheck_faults(script: Script, text: str) -> Iterator[str]:
+    """Yield luacheck's warnings of a script with this text of its own; what an include brings may be unused here."""
     lines = script.source.decode().splitlines()
-    own = len(lines) - _own_length(script)
+    own = len(lines) - _own_length(text.splitlines())
     # Redis takes the shebang off before Lua sees the rest.
-    text = "\n".join(["", *lines[1:], ""])
+    body = "\n".join(["", *lines[1:], ""])
     command = [*LUACHECK, "--read-globals", *READ_GLOBALS, "--", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=body, capture_output=True, text=True, check=False)
     for match in filter(None, map(WARNING.match, done.stdout.splitlines())):
         line = int(match[1])
         if line > own or not UNUSED.search(match[3]):
             yield f"luacheck: {match[3]} in `{lines[line - 1].strip()}`"
 
 
-def _own_length(script: Script) -> int:
-    """Return how many lines the script's own file has after its last include."""
-    text = sources()[script.name.replace(".", "/")].splitlines()
+def _own_length(text: Sequence[str]) -> int:
+    """Return how many lines a script's own file has after its last include."""
     return next((index for index, line in enumerate(reversed(text)) if line.startswith(INCLUDE)), len(text))
 
 
@@ -112,7 +111,7 @@ def _loading_faults(client: redis.Redis, script: Script) -> Iterator[str]:
     except redis.ResponseError as error:
         yield str(error)
         return
-    if (sha.decode() if isinstance(sha, bytes) else sha) != script.sha:
+    if sha not in {script.sha, script.sha.encode()}:
         yield "the server computes another SHA"
 
 
@@ -123,9 +122,11 @@ def faults(*, with_luacheck: bool) -> Iterator[str]:
     except ScriptSourceError as error:
         yield str(error)
         return
-    checks = (header_faults, code_faults, *((luacheck_faults,) if with_luacheck else ()))
     for script in all_scripts:
-        yield from (f"{script.name}: {fault}" for check in checks for fault in check(script))
+        found = [*header_faults(script), *code_faults(script)]
+        if with_luacheck:
+            found += luacheck_faults(script, sources()[script.name.replace(".", "/")])
+        yield from (f"{script.name}: {fault}" for fault in found)
     yield from unknown_codes(all_scripts)
     yield from unused_everywhere(all_scripts)
     yield from compile_faults(all_scripts)

@@ -54,13 +54,21 @@ class Plan:
         self.kind = kind
         self.element = element
         self.model = model
+        self.config = STORAGE_CONFIG
+
+    def configured(self, config: ConfigDict) -> Plan:
+        """Return this plan with the options of the model that it is for, and so all its elements' plans."""
+        self.config = config
+        if self.element is not None:
+            self.element.configured(config)
+        return self
 
     def wrap(self, value: Any, owner: Owner, place: Step) -> Any:
         """Return the value as a linked one, or as it is where this plan does not concern it."""
         kind = self.kind
         if kind is None:
             return value
-        if not self.model and value.__class__ is kind and value._owner is owner:
+        if not self.model and value.__class__ is kind and value._owner is owner and not elsewhere(value, owner, place):
             value._hint = place
             return value
         return kind._wrap(value, owner, place, self)
@@ -68,7 +76,7 @@ class Plan:
     @cached_property
     def _adapter(self) -> TypeAdapter[list[Any]]:
         # In a list, because Pydantic takes no config for a bare model.
-        return TypeAdapter(list[self.annotation], config=STORAGE_CONFIG)  # type: ignore[name-defined]
+        return TypeAdapter(list[self.annotation], config=self.config)  # type: ignore[name-defined]
 
     def validate(self, value: Any) -> Any:
         """Return the value as Pydantic makes it.
@@ -89,6 +97,12 @@ class Plan:
     def load(self, text: bytes) -> Any:
         """Return the plain value of a JSON text."""
         return self._adapter.validate_json(b"[%b]" % text, by_name=True, by_alias=False)[0]
+
+
+def elsewhere(value: Any, owner: Owner, place: Step) -> bool:
+    """Whether a value of this owner is at another place as well: two places never share one."""
+    hint: Step = value._hint
+    return hint != place and owner._holds(hint, value)
 
 
 class RedisType(Linked):
@@ -244,4 +258,4 @@ def _identity(value: Any) -> Any:
     return value
 
 
-__all__ = ["STORAGE_CONFIG", "Immutable", "Plan", "RedisType", "decode", "load_text", "remembered"]
+__all__ = ["STORAGE_CONFIG", "Immutable", "Plan", "RedisType", "decode", "elsewhere", "load_text", "remembered"]

@@ -53,6 +53,9 @@ class Container(RedisType):
     def _place_of(self, child: object, hint: Step) -> Step:
         raise NotImplementedError  # pragma: no cover - every container has its own
 
+    def _holds(self, place: Step, child: object) -> bool:
+        raise NotImplementedError  # pragma: no cover
+
     def _put(self, place: Step, value: Any) -> None:
         raise NotImplementedError  # pragma: no cover
 

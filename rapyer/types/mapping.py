@@ -48,13 +48,16 @@ class RedisDict(Container, dict[str, T]):
     # -- the owner's side ------------------------------------------------------------------------------------------
 
     def _place_of(self, child: object, hint: Step) -> str:
-        if dict.get(self, str(hint), _MISSING) is child:
+        if self._holds(hint, child):
             return str(hint)
         for key, value in dict.items(self):
             if value is child:
                 return key
         msg = "this value is no longer in its dict: take it from the dict again"
         raise UsageError(msg)
+
+    def _holds(self, place: Step, child: object) -> bool:
+        return dict.get(self, str(place), _MISSING) is child
 
     def _put(self, place: Step, value: Any) -> None:
         dict.__setitem__(self, str(place), adopt(dict.get(self, str(place)), value))

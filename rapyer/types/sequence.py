@@ -43,13 +43,16 @@ class RedisList(Container, list[T]):
     # -- the owner's side ------------------------------------------------------------------------------------------
 
     def _place_of(self, child: object, hint: Step) -> int:
-        if isinstance(hint, int) and 0 <= hint < len(self) and list.__getitem__(self, hint) is child:
+        if self._holds(hint, child):
             return int(hint)
         for index, item in enumerate(list.__iter__(self)):
             if item is child:
                 return index
         msg = "this element is no longer in its list: take it from the list again"
         raise UsageError(msg)
+
+    def _holds(self, place: Step, child: object) -> bool:
+        return isinstance(place, int) and 0 <= place < len(self) and list.__getitem__(self, place) is child
 
     def _put(self, place: Step, value: Any) -> None:
         list.__setitem__(self, _index(place), adopt(list.__getitem__(self, _index(place)), value))
@@ -164,7 +167,8 @@ class RedisList(Container, list[T]):
 
     def __imul__(self, count: SupportsIndex) -> Self:
         """Repeat the elements; inside `pipeline()` the whole list is set."""
-        list.__imul__(self, count)
+        copies = [plain_copy(item) for _ in range(count.__index__() - 1) for item in list.__iter__(self)]
+        list.__setitem__(self, slice(None), [*list.__iter__(self), *copies] if count.__index__() > 0 else [])
         self._record_whole()
         return self
 

@@ -126,6 +126,18 @@ def test_arrays_are_lists(server: Server, data: st.DataObject, steps: list[Any])
         assert same(json.loads(server.text() or ""), {"x": local})
 
 
+@pytest.mark.parametrize("name", ["\x00", "a\x00b", "a b", "%s", "]"])
+def test_arrays_may_be_anywhere(server: Server, name: str) -> None:
+    """Also below names that Lua's own formatting would cut."""
+    server.put(to_json({name: [1, 2, 3]}))
+    path = absolute((name,))
+    assert server.operate("list.pop", path, "0", "refuse") == [b"[2,3]", b"1"]
+    assert server.operate("list.set_item", path, "-1", "4", "0")[0] == b"[2,4]"
+    assert server.operate("list.insert", path, "1", *taken(STUBBORN))[0] == b"[2,0.9715098593399603,4]"
+    assert server.operate("list.remove", path, "0.9715098593399603", "0")[0] == b"[2,4]"
+    assert server.operate("list.remove", path, "4", "0")[0] == b"[2]"
+
+
 def test_ten_thousand_elements_go_in_at_once(server: Server) -> None:
     """More than `unpack` can hold, in order."""
     server.put('{"x":[-1]}')

@@ -173,6 +173,7 @@ def test_text_is_nested_127_deep_at_most(server: Server) -> None:
         ("return type(cjson.decode('null'))", b"userdata"),
         ("return cjson.decode('null') and 'true'", b"true"),
         ("return string.format('%.0f', cmsgpack.unpack(cmsgpack.pack(2^53 + 1)))", b"9007199254740992"),
+        ("return string.format('%s!', 'a\\0b')", b"a!"),
         ("return 3.99", 3),
         ("return {1, nil, 3}", [1]),
         ("return {1, false, 3}", [1, None, 3]),

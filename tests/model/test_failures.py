@@ -114,7 +114,7 @@ async def test_never_twice(bound):
             try:
                 await doc.n.increase()
                 done += 1
-            except OutcomeUnknown:  # noqa: PERF203 - each call counts by itself
+            except OutcomeUnknown:
                 unknown += 1
 
     async def kill():

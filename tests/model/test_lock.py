@@ -7,6 +7,7 @@ import pytest
 
 from rapyer import AtomicRedisModel
 from rapyer.errors import KeyNotFound, LockTimeout, UsageError
+from rapyer.fields import Key
 
 
 class Inner(AtomicRedisModel):
@@ -197,6 +198,25 @@ async def test_actions_and_documents_are_independent(clean):
     async with one.lock("a"):
         await asyncio.create_task(take(one, "b"))
         await asyncio.create_task(take(two, "a"))
+
+
+async def test_the_key_stays(clean):
+    """Changing the key field under a lock that saves is refused; nothing is written, the lock is released."""
+
+    class Keyed(AtomicRedisModel):
+        slug: Key[str]
+        n: int = 0
+
+    keyed = await Keyed(slug="a").save()
+
+    async def block():
+        async with keyed.lock(save_at_end=True):
+            keyed.n = 5
+            keyed.slug = "b"
+
+    with pytest.raises(UsageError, match="key"):
+        await block()
+    assert await Keyed.afind() == [Keyed(slug="a")]
 
 
 async def test_fifty_tasks(clean):

@@ -2,7 +2,7 @@
 """`pipeline()`: what joins a block, and what is left when it fails."""
 
 import asyncio
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 
@@ -319,6 +319,24 @@ async def test_two_clients(bound, stack):
     assert (one.n, two.n) == (10, 0)
     assert (await User.get(one.key), await Elsewhere.get(two.key)) == (one, two)
     await other.aclose()
+
+
+async def test_plain_containers(bound):
+    """A list or dict below `Any` is a plain value: assigning it back, by whatever operator, sets it."""
+
+    class Free(AtomicRedisModel):
+        any: Any = None
+        items: tuple[int, ...] = ()
+
+    free = await Free(any={"a": [1]}).save()
+    async with free.pipeline():
+        free.any |= {"b": 2}
+        free.items += (1, 2)
+    assert await Free.get(free.key) == Free(any={"a": [1], "b": 2}, items=(1, 2))
+    async with free.pipeline():
+        free.any["a"].append(3)
+        free.any = free.any
+    assert (await Free.get(free.key)).any == {"a": [1, 3], "b": 2}
 
 
 async def test_stale_variables(bound):

@@ -10,8 +10,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PlainSerializer,
-    PlainValidator,
     PrivateAttr,
     ValidationError,
     computed_field,
@@ -160,37 +158,6 @@ async def test_serializers(bound, stored):
     assert again.price == 4
     with pytest.raises(UsageError, match="secret"):
         await again.aupdate(secret="t")  # noqa: S106 - a field's name
-
-
-async def test_any_class_with_a_json_form(bound, stored):
-    """A class of one's own is stored as its PlainSerializer says."""
-    kind = Annotated[
-        Opaque,
-        PlainValidator(lambda value: value if isinstance(value, Opaque) else Opaque(value)),
-        PlainSerializer(lambda value: value.text),
-    ]
-
-    class Owner(AtomicRedisModel):
-        one: kind
-        many: list[kind] = []
-
-    owner = await Owner(one=Opaque("a"), many=[Opaque("b")]).save()
-    assert await stored(owner.key) == {"one": "a", "many": ["b"]}
-    await owner.many.aappend(Opaque("c"))
-    again = await Owner.get(owner.key)
-    assert (again.one.text, [item.text for item in again.many]) == ("a", ["b", "c"])
-
-
-@pytest.mark.parametrize("arbitrary", [False, True])
-@pytest.mark.parametrize("shape", [Opaque, list[Opaque], dict[str, Opaque], Optional[Opaque], type[int]])
-def test_no_json_form(arbitrary, shape):
-    """A type without a JSON form is an error at class definition that names the field and the remedy."""
-    with pytest.raises(UsageError, match=r"Bad\.thing.*PlainSerializer"):
-
-        class Bad(AtomicRedisModel):
-            model_config = ConfigDict(arbitrary_types_allowed=arbitrary)
-            name: str
-            thing: shape
 
 
 @pytest.mark.filterwarnings("ignore:Field name")  # Pydantic only warns

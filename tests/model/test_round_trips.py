@@ -161,10 +161,10 @@ async def test_lock(counted, kind, by_key):
     """A lock that saves, or does not, is two commands."""
     doc = await kind().save()
     for save in (False, True):
-        async with counted() as seen:
-            async with kind.lock_from_key(doc.key, "a", save) if by_key else doc.lock("a", save) as mine:
-                mine.n = 50 + mine.n
-                mine.table["z"] = mine.n
+        lock = kind.lock_from_key(doc.key, "a", save) if by_key else doc.lock("a", save)
+        async with counted() as seen, lock as mine:
+            mine.n = 50 + mine.n
+            mine.table["z"] = mine.n
         assert seen == ["EVALSHA"] * 2
 
 

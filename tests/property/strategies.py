@@ -91,7 +91,9 @@ blobs = st.one_of(st.sampled_from((b"", b"\x00", b"\xff\xfe", b"ab", b"abc")), s
 
 offsets = st.one_of(
     st.none(),
-    st.sampled_from((timezone.utc, timezone(timedelta(hours=5, minutes=45)), timezone(-timedelta(hours=11, minutes=30)))),
+    st.sampled_from(
+        (timezone.utc, timezone(timedelta(hours=5, minutes=45)), timezone(-timedelta(hours=11, minutes=30)))
+    ),
     st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))),
 )
 moments = st.one_of(

@@ -16,7 +16,21 @@ KEYS = st.one_of(
     st.text("{}ab:", max_size=10),
     st.text("{}:*?[]\\ ", max_size=10),
 ).filter(lambda key: key.isprintable() or key == "")
-TRICKY = ["User:1", "{tag}", "User:{tag}:1", "}", "{}", "a{}b", "{}{tag}", "{{tag}}", "a}b", "a{b", "}{", "{a}{b}", "é{ü}"]
+TRICKY = [
+    "User:1",
+    "{tag}",
+    "User:{tag}:1",
+    "}",
+    "{}",
+    "a{}b",
+    "{}{tag}",
+    "{{tag}}",
+    "a}b",
+    "a{b",
+    "}{",
+    "{a}{b}",
+    "é{ü}",
+]
 
 
 def slot(key: str) -> int:

@@ -91,7 +91,10 @@ def test_a_shipped_header_is_whole(name: str) -> None:
 
 def test_an_include_is_put_in_its_place() -> None:
     """Its lines stand where it is named."""
-    assert order(composed('--- @include "lib/a"\nreturn 1\n', {"lib/a": "-- text\nlocal a\n"})) == ["local a", "return 1"]
+    assert order(composed('--- @include "lib/a"\nreturn 1\n', {"lib/a": "-- text\nlocal a\n"})) == [
+        "local a",
+        "return 1",
+    ]
 
 
 def test_what_an_include_needs_comes_before_it_and_once() -> None:
@@ -142,7 +145,11 @@ def test_only_the_exact_form_is_an_include() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "first"),
-    [("-", "#!lua"), ("no-writes", "#!lua flags=no-writes"), ("no-writes allow-oom", "#!lua flags=no-writes,allow-oom")],
+    [
+        ("-", "#!lua"),
+        ("no-writes", "#!lua flags=no-writes"),
+        ("no-writes allow-oom", "#!lua flags=no-writes,allow-oom"),
+    ],
 )
 def test_the_first_line_is_the_shebang(flags: str, first: str) -> None:
     """Made of FLAGS."""

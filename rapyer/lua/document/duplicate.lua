@@ -9,16 +9,35 @@
 --- @include "lib/ttl"
 
 local ttl, value, field = take(), take_value(), take()
-local seen = {}
-for index, key in ipairs(KEYS) do
-  if seen[key] or redis.call("EXISTS", key) == 1 then return fail("KEY_EXISTS", "-", index - 1) end
-  seen[key] = true
+
+-- unpack fails from 8,000 elements on.
+local CHUNK = 1000
+
+-- The index of the first key that a document has, or another copy.
+local function first_taken()
+  local seen = {}
+  for index, key in ipairs(KEYS) do
+    if seen[key] then return index end
+    seen[key] = true
+  end
+  for first = 1, #KEYS, CHUNK do
+    if redis.call("EXISTS", unpack(KEYS, first, math.min(first + CHUNK - 1, #KEYS))) > 0 then
+      for index, key in ipairs(KEYS) do
+        if redis.call("EXISTS", key) == 1 then return index end
+      end
+    end
+  end
+  return nil
 end
-for index, key in ipairs(KEYS) do
-  if index == 1 then write(key, "$", value) else redis.call("COPY", KEYS[1], key) end
-end
-for _, key in ipairs(KEYS) do
-  if field ~= "" then redis.call("JSON.SET", key, field, take()) end
-  expire(key, ttl)
+
+local taken = first_taken()
+if taken then return fail("KEY_EXISTS", "-", taken - 1) end
+if #KEYS > 0 then write(KEYS[1], "$", value) end
+for index = 2, #KEYS do redis.call("COPY", KEYS[1], KEYS[index]) end
+if field ~= "" or ttl ~= "" then
+  for _, key in ipairs(KEYS) do
+    if field ~= "" then redis.call("JSON.SET", key, field, take()) end
+    expire(key, ttl)
+  end
 end
 return #KEYS

@@ -3,7 +3,8 @@
 --- @include "lib/json_text"
 
 local function at(path, index)
-  return string.format("%s[%d]", path, index)
+  -- "%s" would end at a NUL in the path.
+  return path .. string.format("[%d]", index)
 end
 
 local function length(key, path)

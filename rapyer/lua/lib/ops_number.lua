@@ -15,14 +15,22 @@ families.number = function()
     return nil, "WRONG_TYPE", kind_of_text(text)
   end
 
-  -- fast: the result of two small integers, or nil where only exact arithmetic will do. ARGV: operand.
-  local function integer_operation(name, fast)
+  -- The result of two small integers, or nil where only exact arithmetic will do.
+  local function quick(name, a, b)
+    if name == "add" then return a + b end
+    if name == "subtract" then return a - b end
+    if name == "multiply" then return a * b end
+    return nil
+  end
+
+  -- ARGV: operand.
+  local function integer_operation(name)
     return function(key, path)
       local operand = take()
       local text, code, detail = read_number(key, path, true)
       if not text then return nil, code, detail end
       local number, amount, result = tonumber(text), tonumber(operand), nil
-      if math.abs(number) < EXACT and math.abs(amount) < EXACT then result = fast(number, amount) end
+      if math.abs(number) < EXACT and math.abs(amount) < EXACT then result = quick(name, number, amount) end
       if result and math.abs(result) < EXACT then
         -- "+ 0" turns a negative zero into zero.
         result = string.format("%.0f", result + 0)
@@ -37,14 +45,12 @@ families.number = function()
     end
   end
 
-  local function none() return nil end
-
-  ops["number.increase"] = integer_operation("add", function(a, b) return a + b end)
-  ops["number.decrease"] = integer_operation("subtract", function(a, b) return a - b end)
-  ops["number.multiply"] = integer_operation("multiply", function(a, b) return a * b end)
-  ops["number.floor_divide"] = integer_operation("floor_divide", none)
-  ops["number.modulo"] = integer_operation("modulo", none)
-  ops["number.power"] = integer_operation("power", none)
+  ops["number.increase"] = integer_operation("add")
+  ops["number.decrease"] = integer_operation("subtract")
+  ops["number.multiply"] = integer_operation("multiply")
+  ops["number.floor_divide"] = integer_operation("floor_divide")
+  ops["number.modulo"] = integer_operation("modulo")
+  ops["number.power"] = integer_operation("power")
 
   -- compute: from two doubles to a third. ARGV: operand, a decimal text that reads back exactly.
   local function double_operation(compute)

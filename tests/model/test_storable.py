@@ -1,0 +1,89 @@
+# ruff: noqa: UP045 - old spellings of annotations work too
+"""What can be stored, and what is refused at class definition."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Optional
+
+import pytest
+from pydantic import ConfigDict, PlainSerializer, PlainValidator, SecretStr
+
+from rapyer import AtomicRedisModel
+from rapyer.errors import UsageError
+
+
+class Opaque:
+    """A class without a JSON form."""
+
+    def __init__(self, text="x"):
+        self.text = text
+
+
+async def test_any_class_with_a_json_form(bound, stored):
+    """A class of one's own is stored as its PlainSerializer says."""
+    kind = Annotated[
+        Opaque,
+        PlainValidator(lambda value: value if isinstance(value, Opaque) else Opaque(value)),
+        PlainSerializer(lambda value: value.text),
+    ]
+
+    class Owner(AtomicRedisModel):
+        one: kind
+        many: list[kind] = []
+
+    owner = await Owner(one=Opaque("a"), many=[Opaque("b")]).save()
+    assert await stored(owner.key) == {"one": "a", "many": ["b"]}
+    await owner.many.aappend(Opaque("c"))
+    again = await Owner.get(owner.key)
+    assert (again.one.text, [item.text for item in again.many]) == ("a", ["b", "c"])
+
+
+@pytest.mark.parametrize("arbitrary", [False, True])
+@pytest.mark.parametrize(
+    "shape", [Opaque, list[Opaque], dict[str, Opaque], Optional[Opaque], type[int], Iterable[int], SecretStr]
+)
+def test_no_json_form(arbitrary, shape):
+    """A type without a JSON form is an error at class definition that names the field and the remedy."""
+    with pytest.raises(UsageError, match=r"Bad\.thing.*PlainSerializer"):
+
+        class Bad(AtomicRedisModel):
+            model_config = ConfigDict(arbitrary_types_allowed=arbitrary)
+            name: str
+            thing: shape
+
+
+async def test_secrets(bound, stored):
+    """A secret is stored only by a serializer that says so."""
+    kind = Annotated[SecretStr, PlainSerializer(lambda value: value.get_secret_value())]
+
+    class Account(AtomicRedisModel):
+        token: kind
+
+    account = await Account(token="x").save()  # noqa: S106 - no secret
+    assert await stored(account.key) == {"token": "x"}
+    assert (await Account.get(account.key)).token.get_secret_value() == "x"
+
+
+async def test_config_reaches_elements(bound, stored):
+    """The model's options hold for elements too, in whatever way they come in."""
+
+    class Tidy(AtomicRedisModel):
+        model_config = ConfigDict(str_strip_whitespace=True, ser_json_timedelta="float")
+        names: list[str] = []
+        waits: dict[str, timedelta] = {}
+
+    tidy = await Tidy(names=[" a "], waits={"a": timedelta(seconds=1.5)}).save()
+    await tidy.names.aappend(" b ")
+    async with tidy.pipeline():
+        tidy.names.append(" c ")
+        tidy.waits["b"] = timedelta(seconds=2.5)
+    assert await stored(tidy.key) == {"names": ["a", "b", "c"], "waits": {"a": 1.5, "b": 2.5}}
+    assert await Tidy.get(tidy.key) == tidy
+
+
+def test_config_of_the_stored_form():
+    """Options on which the stored form depends cannot be changed."""
+    with pytest.raises(UsageError, match="ser_json_bytes"):
+
+        class Hexed(AtomicRedisModel):
+            model_config = ConfigDict(ser_json_bytes="hex")
