@@ -15,6 +15,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rapyer._ops import Argument, value_arguments
 from rapyer._path import absolute, unwritable
 
@@ -121,6 +123,20 @@ def _check_depth(text: bytes) -> None:
         if depth > DEEPEST:
             msg = f"a value nested deeper than {DEEPEST} cannot be stored: store parts of it as text"
             raise ValueError(msg)
+
+
+def cut_out(text: bytes | None, steps: Steps) -> bytes | None:
+    """Return the text of the value at a place inside a JSON text, None where there is nothing."""
+    for step in steps:
+        if text is None:
+            return None
+        if isinstance(step, int):
+            items = msgspec.json.decode(text, type=list[msgspec.Raw])
+            text = bytes(items[step]) if -len(items) <= step < len(items) else None
+        else:
+            member = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get(step)
+            text = None if member is None else bytes(member)
+    return text
 
 
 # -- doubles ---------------------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 Rules:
 - Scripts are called by EVALSHA. One that the server does not have is loaded by one caller for all that wait, and
   only the call that did not run is repeated: NOSCRIPT means that nothing ran.
-- Whether a call may be repeated after a lost connection follows from the script's own flags (`no-writes`), which the
-  server enforces.
+- Whether a call may be repeated after a lost connection follows from the script's own flags: `no-writes`, which the
+  server enforces, or `repeatable`, for those that change an expiry and nothing else.
 - What a script refuses comes as `RAPYER_CODE index detail` and leaves as an error of `rapyer.errors` or, where
   Python has the word, as `IndexError`, `KeyError`, `ValueError`, `ZeroDivisionError`.
 """
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
+from rapyer import _keys
 from rapyer._lane import Lane
 from rapyer._registry import scripts
 from rapyer.errors import (
@@ -95,7 +96,7 @@ class Dispatcher:
         loads = 0
         while True:
             try:
-                return await self._lane.call(packed, repeatable=script.reads_only)
+                return await self._lane.call(packed, repeatable=script.repeatable)
             except NoScriptError as error:
                 # Nothing ran. Who flushes scripts all the time gets the error in the end.
                 loads += 1
@@ -103,7 +104,7 @@ class Dispatcher:
                     raise ServerError(name, str(error)) from error
                 await self._load(script)
             except ResponseError as error:
-                raise _mapped(name, error, where) from error
+                raise _mapped(name, error, where, keys) from error
 
     async def command(self, *arguments: Argument) -> Any:
         """Run a command that only reads; 1 round trip."""
@@ -135,13 +136,18 @@ class Dispatcher:
             del self._loading[script.name]
 
 
-def _mapped(name: str, error: ResponseError, where: Locate) -> Exception:
+def _mapped(name: str, error: ResponseError, where: Locate, keys: Sequence[str]) -> Exception:
     message = str(error)
     if not message.startswith("RAPYER_"):
         return ServerError(name, message)
     code, index, detail = message.removeprefix("RAPYER_").split(" ", 2)
     make = ERRORS.get(code)
-    return ServerError(name, message) if make is None else make(where(int(index)), detail)
+    if make is None:
+        return ServerError(name, message)
+    if code == "LOCK_LOST":
+        key, action = _keys.lock_of(keys[int(detail) - 1])
+        return make(Where(key, action=action), detail)
+    return make(where(int(index)), detail)
 
 
 def _pack_slowly(*arguments: Argument) -> bytes:

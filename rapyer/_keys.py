@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import count
 
 _SLOTS = 16384
+_LOCK = re.compile(r"rapyer:\{[^}]*\}:lock:(\d+):")
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
@@ -57,6 +58,15 @@ def hash_slot(key: str) -> int:
 def lock_key(key: str, action: str) -> str:
     """Return the key that holds the lock of a document and action."""
     return f"rapyer:{{{hash_tag(key)}}}:lock:{len(key)}:{key}:{action}"
+
+
+def lock_of(name: str) -> tuple[str, str]:
+    """Return document key and action of a lock's key."""
+    match = _LOCK.match(name)
+    if match is None:
+        raise ValueError(name)
+    start, length = match.end(), int(match[1])
+    return name[start : start + length], name[start + length + 1 :]
 
 
 def scratch_key(key: str) -> str:

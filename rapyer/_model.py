@@ -113,7 +113,7 @@ class AtomicRedisModel(Node):
             self._take_over(self._read_document(key, await self._load_text(key)))
         else:
             place = owner._place_of(self, self._hint)
-            text = await load_text(self._document(), AtomicRedisModel.json_path.fget(self))  # type: ignore[attr-defined]
+            text = await load_text(self._document(), self._steps())
             owner._put(place, decode(owner, place, text))
         return self
 

@@ -2,7 +2,8 @@
 
 A step is the name of an object's member or the index of an array's element. Text is plain (`.name`) for
 identifiers and bracketed for all else. RedisJSON does not unescape a path that it writes to: a name can be
-written only when some kind of quote can stand around it as it is. `unwritable` finds the others.
+written only when some kind of quote can stand around it as it is. `unwritable` finds the others. A name with a space in
+front is read as the one without: such a value is cut out of what it is in (`readable_part`).
 """
 
 from __future__ import annotations
@@ -42,7 +43,13 @@ def absolute(steps: Steps) -> str:
 
 def is_writable(step: Step) -> bool:
     """Whether RedisJSON can write to a path that goes through this step."""
-    return isinstance(step, int) or not ("\\" in step or ('"' in step and "'" in step))
+    return isinstance(step, int) or not ("\\" in step or ('"' in step and "'" in step) or step.startswith(" "))
+
+
+def readable_part(steps: Steps) -> Steps:
+    """Return the beginning of a path up to the first name that RedisJSON misreads: it drops spaces before a name."""
+    wrong = (i for i, step in enumerate(steps) if isinstance(step, str) and step.startswith(" "))
+    return steps[: next(wrong, len(steps))]
 
 
 def unwritable(steps: Steps) -> int | None:

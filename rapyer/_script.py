@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _INCLUDE = re.compile(r'--- @include "([a-z0-9_/]+)"\s*\Z')
 _SECTION = re.compile(r"--\s+(KEYS|ARGV|RETURNS|ERRORS|FLAGS)\s+(.*)\Z")
 _CONTINUED = re.compile(r"--\s{2,}(\S.*)\Z")
+#: A flag for this package alone, not known to the server.
+OWN_FLAG = "repeatable"
 SECTIONS = ("KEYS", "ARGV", "RETURNS", "ERRORS", "FLAGS")
 
 
@@ -48,9 +50,9 @@ class Script(msgspec.Struct, frozen=True):
     header: Header
 
     @property
-    def reads_only(self) -> bool:
-        """Whether the server itself refuses writes of this script, so that it may be repeated."""
-        return "no-writes" in self.header.flags
+    def repeatable(self) -> bool:
+        """Whether running twice is the same as once: the server refuses its writes, or it only sets an expiry."""
+        return not {"no-writes", OWN_FLAG}.isdisjoint(self.header.flags)
 
 
 def parse_header(name: str, text: str) -> Header:
@@ -103,7 +105,8 @@ def compose(name: str, text: str, read: Callable[[str], str]) -> Script:
     header = parse_header(name, text)
     body: list[str] = []
     _expand(name, text, read, body, [], set())
-    shebang = "#!lua" + (f" flags={','.join(header.flags)}" if header.flags else "")
+    flags = [flag for flag in header.flags if flag != OWN_FLAG]
+    shebang = "#!lua" + (f" flags={','.join(flags)}" if flags else "")
     source = "\n".join([shebang, *body, ""]).encode()
     return Script(name, source, sha1(source).hexdigest(), header)  # noqa: S324 - the server's own choice
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rapyer import _keys
+from rapyer import _codec, _keys
 from rapyer._dispatch import Where, dispatcher
 from rapyer._link import config_of
 from rapyer._ops import is_plain, splices, writable
-from rapyer._path import absolute
+from rapyer._path import absolute, readable_part
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -153,8 +153,9 @@ async def run(document: Document, *operations: Operation) -> list[Any] | None:
     if len(operations) == 1 and is_plain(operations[0]):
         return await _run_one(document, operations[0])
     last = operations[-1]
-    texts, extra = await apply([(document, operation) for operation in operations], [(document, last.steps)])
-    return [texts[0], extra]
+    readable = readable_part(last.steps)
+    texts, extra = await apply([(document, operation) for operation in operations], [(document, readable)])
+    return [_codec.cut_out(texts[0], last.steps[len(readable) :]), extra]
 
 
 async def _run_one(document: Document, operation: Operation) -> list[Any]:
@@ -165,17 +166,17 @@ async def _run_one(document: Document, operation: Operation) -> list[Any]:
     head = (ttl, str(len(locks)), *(lock.token for lock in locks))
 
     def where(_: int) -> Where:
-        return _where(key, operation, locks)
+        return _where(key, operation)
 
     reply: list[Any] = await dispatcher_of(document).script(operation.script, keys, (*head, *operation.flat()), where)
     return reply
 
 
-def _where(key: str, operation: Operation | None, locks: Sequence[Held]) -> Where:
+def _where(key: str, operation: Operation | None) -> Where:
     path = "$"
     if operation is not None:
         path = absolute(operation.steps if operation.member is None else (*operation.steps, operation.member))
-    return Where(key, path, locks[0].action if locks else "")
+    return Where(key, path)
 
 
 async def apply(
@@ -259,6 +260,6 @@ class _Batch:
     def where(self, index: int) -> Where:
         """Return the place an operation works on."""
         if not self.entries:
-            return _where(self.documents[0].key, None, locks_on(self.documents[0].key))
+            return _where(self.documents[0].key, None)
         document, operation = self.entries[index]
-        return _where(document.key, operation, locks_on(document.key))
+        return _where(document.key, operation)

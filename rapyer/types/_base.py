@@ -18,7 +18,8 @@ from rapyer import _codec, _session
 from rapyer._dispatch import Where
 from rapyer._link import Linked, config_of
 from rapyer._ops import Operation
-from rapyer.errors import CorruptDocument
+from rapyer._path import absolute, readable_part
+from rapyer.errors import CorruptDocument, PathNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from rapyer._link import Owner
     from rapyer._ops import Argument
-    from rapyer._path import Step
+    from rapyer._path import Step, Steps
 
 #: How values become JSON: bytes as base64, and no constant that is no JSON passes unseen.
 STORAGE_CONFIG = ConfigDict(
@@ -172,8 +173,7 @@ class RedisType(Linked):
             PathNotFound: the value is gone.
             CorruptDocument: what is stored does not validate.
         """
-        document, path = self._document(), self.json_path
-        text = await load_text(document, path)
+        text = await load_text(self._document(), self._steps())
         return self._accept(text)
 
     def _accept(self, text: bytes) -> Any:
@@ -245,13 +245,18 @@ def decode(owner: Owner, place: Step, text: bytes) -> Any:
         raise CorruptDocument(owner._document().key) from error
 
 
-async def load_text(document: Any, path: str) -> bytes:
+async def load_text(document: Any, steps: Steps) -> bytes:
     """Read one value of a document as JSON text; 1 round trip, script `value.load`."""
     key, ttl = document.key, _session.read_ttl(config_of(document))
+    readable = readable_part(steps)
+    path = absolute(readable)
     script, arguments = ("value.load_refresh", (path, ttl)) if ttl else ("value.load", (path,))
     caller = _session.dispatcher_of(document)
-    text: bytes = await caller.script(script, [key], arguments, lambda _: Where(key, path))
-    return text
+    text = await caller.script(script, [key], arguments, lambda _: Where(key, absolute(steps)))
+    value = _codec.cut_out(text, steps[len(readable) :])
+    if value is None:
+        raise PathNotFound(key, absolute(steps))
+    return value
 
 
 def _identity(value: Any) -> Any:

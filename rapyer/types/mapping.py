@@ -126,19 +126,19 @@ class RedisDict(Container, dict[str, T]):
         dict.update(self, valid)
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
-        """Remove and return one entry; without default it has to be there, inside `pipeline()` in Redis, too."""
+        """Remove and return one entry, plain; without default it has to be there, inside `pipeline()` in Redis, too."""
         present = key in self
         value = dict.pop(self, key) if default is _MISSING else dict.pop(self, key, default)
         script = "map.delete_item" if default is _MISSING else "map.pop"
         if present or default is not _MISSING:
             self._record(script, tuple, member=str(key))
-        return value
+        return plain_copy(value) if present else value
 
     def popitem(self) -> tuple[str, T]:
-        """Remove and return the last entry; inside `pipeline()` the same one is removed in Redis."""
+        """Remove and return the last entry, plain; inside `pipeline()` the same one is removed in Redis."""
         key, value = dict.popitem(self)
         self._record("map.delete_item", tuple, member=key)
-        return key, value
+        return key, plain_copy(value)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return an entry; set it first if it is missing here."""
@@ -220,7 +220,7 @@ class RedisDict(Container, dict[str, T]):
         self._check_key(key)
         answer = await self._truth(lambda: dict.pop(self, key, default), "map.pop", member=str(key))
         if isinstance(answer, Recorded):
-            return answer.value
+            return plain_copy(answer.value)
         return default if answer is None else self._element.load(answer)
 
     async def apopitem(self) -> tuple[str, T]:

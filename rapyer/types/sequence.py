@@ -110,9 +110,9 @@ class RedisList(Container, list[T]):
         list.insert(self, place, valid)
 
     def pop(self, index: SupportsIndex = -1) -> T:
-        """Remove and return an element; inside `pipeline()` the one that is there in Redis is removed."""
+        """Remove and return an element, plain; inside `pipeline()` the one that is there in Redis is removed."""
         place = index.__index__()
-        popped: T = list.pop(self, place)
+        popped: T = plain_copy(list.pop(self, place))
         self._record("list.pop", lambda: (str(place), "refuse"))
         return popped
 
@@ -227,7 +227,7 @@ class RedisList(Container, list[T]):
         place = index.__index__()
         answer = await self._truth(lambda: list.pop(self, place) if self else None, "list.pop", str(place), "none")
         if isinstance(answer, Recorded):
-            popped: T | None = answer.value
+            popped: T | None = plain_copy(answer.value)
             return popped
         return None if answer is None else self._element.load(answer)
 

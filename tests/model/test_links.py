@@ -131,6 +131,26 @@ async def test_detached_values(bound):
         await member.x.increase()
 
 
+@pytest.mark.parametrize("touched", [False, True])
+async def test_popped_values_are_plain(bound, touched):
+    """What a pop returns belongs to no document: it may be changed, and put in again, also inside a block."""
+    root = await world().save()
+    if touched:
+        assert (root.team.members[0].x.key, root.grid[0].key, root.named["k"].key) == (root.key,) * 3
+    async with root.pipeline():
+        member, row, named = root.team.members.pop(0), root.grid.pop(0), root.named.pop("k")
+        awaited = await root.team.members.apop()
+        member.x += 100
+        awaited.tags.append("y")
+        row.append(5)
+        named["m"] = 6
+        root.team.members.append(member)
+    assert (member.is_inner_model(), type(row), type(named)) == (False, list, dict)
+    assert (row, named, awaited.tags) == ([1, 2, 5], {"n": 1, "m": 6}, ["y"])
+    assert root == await World.get(root.key)
+    assert (root.team.members, root.grid, root.named) == ([Point(x=100)], [[3]], {})
+
+
 async def test_detached_containers_are_python(bound):
     """A Redis list or dict of one's own works as Python's does."""
     values = RedisList([3, 1])

@@ -477,9 +477,14 @@ _fields(("table", ...), {"label": values.texts, "n": values.int64})
 
 
 def _of(names):
-    return st.sampled_from(sorted(names)).flatmap(
-        lambda name: KINDS[name].arguments.map(lambda arguments: Operation(name, arguments))
-    )
+    names = sorted(names)
+
+    @st.composite
+    def operation(draw):
+        name = draw(st.sampled_from(names))
+        return Operation(name, draw(KINDS[name].arguments))
+
+    return operation()
 
 
 #: Any operation; those that ordinary Python has; those that can be awaited.

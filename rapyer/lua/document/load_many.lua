@@ -4,7 +4,7 @@
 -- ARGV    ttl, empty unless reads push the expiry out
 -- RETURNS for each key its JSON text or nothing
 -- ERRORS  -
--- FLAGS   -
+-- FLAGS   repeatable
 --- @include "lib/prelude"
 --- @include "lib/ttl"
 

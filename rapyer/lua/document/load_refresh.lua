@@ -4,7 +4,7 @@
 -- ARGV    ttl
 -- RETURNS the document as JSON text
 -- ERRORS  KEY_NOT_FOUND WRONG_TYPE
--- FLAGS   -
+-- FLAGS   repeatable
 --- @include "lib/prelude"
 --- @include "lib/ttl"
 

@@ -7,7 +7,7 @@ local function check_locks(first)
   local held = take_number()
   for i = 1, held do
     local owner = redis.call("HGET", KEYS[first + i - 1], "owner")
-    if owner ~= take() then return nil, "LOCK_LOST", tostring(i - 1) end
+    if owner ~= take() then return nil, "LOCK_LOST", tostring(first + i - 1) end
   end
   return held
 end

@@ -4,7 +4,7 @@
 -- ARGV    for each: token, lease in milliseconds
 -- RETURNS for each 1, or 0 where the lock is held no more
 -- ERRORS  -
--- FLAGS   -
+-- FLAGS   repeatable
 --- @include "lib/prelude"
 
 local held = {}

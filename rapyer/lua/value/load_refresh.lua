@@ -4,7 +4,7 @@
 -- ARGV    path, ttl
 -- RETURNS the value as JSON text
 -- ERRORS  KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
--- FLAGS   -
+-- FLAGS   repeatable
 --- @include "lib/prelude"
 --- @include "lib/ttl"
 
