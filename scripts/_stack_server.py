@@ -85,9 +85,7 @@ class RedisStack:
         kind: "url", "docker" or "private".
     """
 
-    def __init__(
-        self, kind: str, url: str, command: Sequence[str] = (), env: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, kind: str, url: str, command: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
         """Describe a server; `restart` starts it. Use the function `start` instead."""
         parts = urlsplit(url)
         self.kind = kind

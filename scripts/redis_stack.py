@@ -116,9 +116,7 @@ def _private(modules: Sequence[str], args: Sequence[str], directory: Path | None
     # A configuration file must come first; the options after it win over it.
     file = [arg for arg in args[:1] if not arg.startswith("-")]
     options = [*_loaded(modules, folder.parent / "lib"), *_kept(directory), *args[len(file) :]]
-    return _started(
-        lambda port: _private_stack([str(folder / "redis-server"), *file], port, options)
-    )
+    return _started(lambda port: _private_stack([str(folder / "redis-server"), *file], port, options))
 
 
 def _private_stack(server: Sequence[str], port: int, options: Sequence[str]) -> RedisStack:

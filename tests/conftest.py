@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import redis_stack
 from redis.asyncio import Redis
 
 import rapyer
+import redis_stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

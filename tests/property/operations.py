@@ -125,7 +125,7 @@ def canonical(value):
         return {name: canonical(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, dict):
         return {str(key): canonical(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [canonical(item) for item in value]
     if isinstance(value, set):
         return {str(item) if isinstance(item, str) else int(item) for item in value}

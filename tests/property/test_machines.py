@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from world import LONG, PROFILE, World
 
-pytestmark = [pytest.mark.slow, *([pytest.mark.timeout(0)] if LONG else [])]
+#: When a rule is broken, most of the time goes into finding the smallest example.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if LONG else 600)]
 
 clients = st.integers(0, 1)
 block_steps = st.lists(st.tuples(operations.anything, st.booleans()), min_size=1, max_size=5)

@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import _stack_fetch
 import pytest
 import redis
-import redis_stack
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+import _stack_fetch
+import redis_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ time.sleep(60)
 """
 
 
-def ask(port: int, *words: str, seconds: float = 5) -> Any:  # noqa: ANN401 - as redis-py answers
+def ask(port: int, *words: str, seconds: float = 5) -> Any:
     """Return the answer of the server on that port."""
     once = Retry(NoBackoff(), 0)
     with redis.Redis(port=port, decode_responses=True, socket_timeout=seconds, retry=once) as client:
@@ -76,7 +77,7 @@ def folder_of(port: int) -> Path:
     return Path(ask(port, "CONFIG", "GET", "dir")["dir"])
 
 
-def launch(more: str = "", **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401
+def launch(more: str = "", **options: Any) -> subprocess.Popen[str]:
     """Return a process that started a server and tells port and pid in its first line."""
     code = STARTER.format(scripts=str(SCRIPTS), more=more)
     command = [sys.executable, "-c", code]
@@ -89,7 +90,7 @@ def first_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def run(*words: str, **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401
+def run(*words: str, **options: Any) -> subprocess.Popen[str]:
     """Return the running command line."""
     command = [sys.executable, str(SCRIPTS / "redis_stack.py"), "run", "--private", *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)

@@ -10,8 +10,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-import _stack_fetch
 import pytest
+
+import _stack_fetch
 
 SCRIPTS = Path(_stack_fetch.__file__).resolve().parent
 MEMBER = "pack/program"
