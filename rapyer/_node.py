@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError
 
-from rapyer import _classes, _codec, _content, _convert, _keys, _session
+from rapyer import _classes, _codec, _content, _keys, _session, _storable
 from rapyer._ops import Operation
 from rapyer._path import absolute, render
 from rapyer._schema import FieldReaders
@@ -88,10 +88,10 @@ class Node(BaseModel):
         try:
             schema: CoreSchema = handler(source)
         except PydanticSchemaGenerationError as error:
-            raise _convert.unstorable(_convert.guilty_field(cls, handler)) from error
+            raise _storable.unstorable(_storable.guilty_field(cls, handler)) from error
         if not cls.__pydantic_fields__:
             return schema
-        reworked: CoreSchema = _convert.rework_model(cls, schema, handler, Node._public)
+        reworked: CoreSchema = _storable.rework_model(cls, schema, handler, Node._public)
         return reworked
 
     @classmethod
@@ -275,7 +275,7 @@ class Node(BaseModel):
         """Pickle the linked form of a plain model by the plain model's name."""
         if self._rapyer_plain is None:
             return super().__reduce_ex__(protocol)
-        return _convert.new_linked, (self._rapyer_plain, Node._public), self.__getstate__()
+        return _storable.new_linked, (self._rapyer_plain, Node._public), self.__getstate__()
 
     def __getstate__(self) -> dict[Any, Any]:
         """Pickle with the pk and without links."""

@@ -201,17 +201,6 @@ async def test_integers_that_a_double_would_merge():
     assert basket.numbers == {2**60 + 1}
 
 
-async def test_sets_of_frozensets_ignore_the_order_inside(write):
-    """A frozenset equals itself in whatever order its members are stored."""
-    basket = await Basket().save()
-    await write(basket.key, "$.groups", [[3, 1, 2]])
-    await basket.load()
-    await basket.groups.aadd(frozenset({1, 2, 3}))
-    assert basket.groups == {frozenset({1, 2, 3})}
-    await basket.groups.aremove(frozenset({2, 3, 1}))
-    assert basket.groups == set()
-
-
 # -- operations at once ----------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,7 @@ LAYERS = {
     "types.mapping": 6,
     "types.collection": 6,
     "types": 7,
+    "_storable": 7.3,
     "_convert": 7.5,
     "_content": 7.5,
     "_schema": 7.5,

@@ -1,0 +1,285 @@
+"""From Pydantic's schema of a model to one whose values RedisJSON can hold.
+
+Rules:
+- Integers are bounded to 64 bits, doubles have to be finite, frozen sets become sets, which their operations change.
+- Plain Pydantic models become instances of a linked class, a subclass of theirs.
+- A type that JSON cannot hold is an error here, at class definition.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, GetCoreSchemaHandler, PydanticSchemaGenerationError, RootModel
+from pydantic_core import core_schema
+
+from rapyer import _codec
+from rapyer.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Storable:
+    """Marks an annotation whose schema is to be one that RedisJSON can hold."""
+
+    def __init__(self, base: type[Any], *, inside_set: bool = False) -> None:
+        self.base = base
+        self.inside_set = inside_set
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        """Rework the schema Pydantic makes."""
+        change = _inside_set if self.inside_set else rework
+        return change(handler(source), handler, self.base, str(source))
+
+
+def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
+    """Return the schema of a model with the schemas of its fields reworked, in place."""
+    found = handler.resolve_ref_schema(schema) if schema["type"] == "definition-ref" else schema
+    fields = _model_fields(found)
+    for name, field in (fields or {}).items():
+        field["schema"] = rework(field["schema"], handler, base, f"{cls.__name__}.{name}")
+    return schema
+
+
+def _model_fields(schema: Any) -> dict[str, Any] | None:
+    while schema["type"] != "model-fields":
+        if "schema" not in schema:
+            return None
+        schema = schema["schema"]
+    fields: dict[str, Any] = schema["fields"]
+    return fields
+
+
+def rework(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    """Return a schema with every part reworked that this module knows about."""
+    change = _CHANGES.get(schema["type"])
+    if change is not None:
+        return change(schema, handler, base, name)
+    return _rework_parts(schema, handler, base, name)
+
+
+def _rework_parts(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    result = dict(schema)
+    for part in _PARTS:
+        if part in result:
+            result[part] = _rework_part(result[part], handler, base, name)
+    return result
+
+
+_PARTS = (
+    "schema",
+    "items_schema",
+    "keys_schema",
+    "values_schema",
+    "json_schema",
+    "lax_schema",
+    "strict_schema",
+    "steps",
+    "choices",
+    "fields",
+    "extras_schema",
+)
+
+
+def _rework_part(part: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    if isinstance(part, dict) and isinstance(part.get("type"), str):
+        return rework(part, handler, base, name)
+    if isinstance(part, dict):
+        return {key: _rework_part(item, handler, base, name) for key, item in part.items()}
+    if isinstance(part, list):
+        return [_rework_part(item, handler, base, name) for item in part]
+    if isinstance(part, tuple):
+        return (_rework_part(part[0], handler, base, name), *part[1:])
+    return part
+
+
+def _bounded(schema: Any, *_: Any) -> Any:
+    low = max(schema.get("ge", _codec.INT64[0]), _codec.INT64[0])
+    high = min(schema.get("le", _codec.INT64[-1]), _codec.INT64[-1])
+    return {**schema, "ge": low, "le": high}
+
+
+def _mutable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    """Make a set of a frozen one, because its operations change it; inside other sets it has to stay as it is."""
+    items = schema.get("items_schema")
+    inside = {"items_schema": _inside_set(items, handler, base, name)} if items else {}
+    return {**schema, **inside, "type": "set", "metadata": dict(_RELINKS)}
+
+
+def _set(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    items = schema.get("items_schema")
+    return {**schema, **({"items_schema": _inside_set(items, handler, base, name)} if items else {})}
+
+
+def _inside_set(items: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    return items if items["type"] == "frozenset" else rework(items, handler, base, name)
+
+
+def _finite(schema: Any, *_: Any) -> Any:
+    return {**schema, "allow_inf_nan": False}
+
+
+def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], _: str) -> Any:
+    found = handler.resolve_ref_schema(schema)
+    return _model(schema, handler, base, found)
+
+
+def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: Any) -> Any:
+    cls = _model_class(found if isinstance(found, dict) else schema)
+    if cls is None or issubclass(cls, (base, RootModel)):
+        return schema
+    linked = linked_class(cls, base)
+    return core_schema.no_info_before_validator_function(
+        _relink(cls, linked), handler.generate_schema(linked), metadata=dict(_RELINKS)
+    )
+
+
+def _model_class(schema: Any) -> type[Any] | None:
+    while schema["type"] != "model":
+        if "schema" not in schema or not schema["type"].startswith("function"):
+            return None
+        schema = schema["schema"]
+    cls: type[Any] = schema["cls"]
+    return cls
+
+
+def _relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
+    """Return a validator that turns an instance of a plain model into one of its linked class, same content."""
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, plain) or isinstance(value, linked):
+            return value
+        new = linked.__new__(linked)
+        for slot in BaseModel.__slots__:
+            object.__setattr__(new, slot, copy(getattr(value, slot)))
+        for name, item in new.__dict__.items():
+            if name in linked.__pydantic_fields__ and _holds_plain(item):
+                new.__dict__[name] = linked._readers[name].validate_python([item])[0]
+        return new
+
+    return convert
+
+
+def _holds_plain(value: Any) -> bool:
+    if isinstance(value, BaseModel):
+        return not hasattr(value, "_rapyer_plain")
+    if isinstance(value, dict):
+        return any(_holds_plain(item) for item in value.values())
+    return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_plain(item) for item in value)
+
+
+def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    """Have a default that is a plain model, or contains one, validated: it must become a linked one."""
+    inner = rework(schema["schema"], handler, base, name)
+    return {**schema, "schema": inner, **({"validate_default": True} if _relinks(inner) else {})}
+
+
+def _relinks(part: Any) -> bool:
+    if isinstance(part, dict):
+        if part.get("metadata") == _RELINKS:
+            return True
+        is_schema = isinstance(part.get("type"), str)
+        return any(map(_relinks, (part[name] for name in _PARTS if name in part) if is_schema else part.values()))
+    return isinstance(part, (list, tuple)) and any(map(_relinks, part))
+
+
+_RELINKS = {"rapyer": "relinks"}
+
+
+def _unstorable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001
+    raise unstorable(name)
+
+
+def _two_ways(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    """Refuse Pydantic's secrets, whose JSON is asterisks, unless the user says how to store them."""
+    function = schema.get("serialization", {}).get("function")
+    if schema["type"] == "lax-or-strict" and function is not None:
+        return schema
+    if getattr(function, "__module__", "") == "pydantic.types" and "secret" in function.__name__:
+        raise unstorable(name)
+    return _rework_parts(schema, handler, base, name)
+
+
+def _around(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    inner = schema.get("schema")
+    if inner is None or inner["type"] in _OPAQUE:
+        # What comes in is the validator's own business: it may make any object out of JSON.
+        return schema
+    return {**schema, "schema": rework(inner, handler, base, name)}
+
+
+_OPAQUE = ("is-instance", "is-subclass", "callable")
+
+
+def unstorable(name: str) -> UsageError:
+    """Return the error for a field whose type has no JSON form."""
+    return UsageError(
+        f"{name} is of a type that Pydantic cannot turn into JSON and back: say how with "
+        "Annotated[..., PlainValidator(...), PlainSerializer(...)], in this order, "
+        "or mark it as no field (PrivateAttr, ClassVar)"
+    )
+
+
+_CHANGES: dict[str, Callable[..., Any]] = {
+    "int": _bounded,
+    "float": _finite,
+    "set": _set,
+    "frozenset": _mutable,
+    "definition-ref": _reference,
+    "model": _model,
+    "is-instance": _unstorable,
+    "is-subclass": _unstorable,
+    "callable": _unstorable,
+    "generator": _unstorable,
+    "default": _defaulted,
+    "json-or-python": _two_ways,
+    "lax-or-strict": _two_ways,
+    "function-wrap": _around,
+    "function-before": _around,
+}
+
+_linked_classes: dict[type[Any], type[Any]] = {}
+
+
+def linked_class(plain: Any, base: Any) -> type[Any]:
+    """Return the class that instances of a plain Pydantic model have inside documents: itself, and linked."""
+    if plain not in _linked_classes:
+        namespace = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "_rapyer_plain": plain}
+        if plain.__eq__ is BaseModel.__eq__:
+            namespace |= {"__eq__": _equal, "__hash__": plain.__hash__}
+        _linked_classes[plain] = type(plain)(plain.__name__, (plain, base), namespace)
+    return _linked_classes[plain]
+
+
+def _equal(self: Any, other: Any) -> Any:
+    """Compare with a plain instance as with a linked one: each of its parts does the same."""
+    if type(other) is not self._rapyer_plain:
+        return BaseModel.__eq__(self, other)
+    kind: Any = type(self)
+    twin = kind.__new__(kind)
+    for slot in BaseModel.__slots__:
+        object.__setattr__(twin, slot, getattr(other, slot))
+    return BaseModel.__eq__(self, twin)
+
+
+def new_linked(plain: Any, base: Any) -> Any:
+    """Return an empty instance of a linked class, for unpickling."""
+    linked: Any = linked_class(plain, base)
+    return linked.__new__(linked)
+
+
+def guilty_field(cls: Any, handler: GetCoreSchemaHandler) -> str:
+    """Return the name of the first field that Pydantic makes no schema of."""
+    fields = cls.__pydantic_fields__.items()
+    guilty = (name for name, field in fields if not _has_schema(field.annotation, handler))
+    return f"{cls.__name__}.{next(guilty, '?')}"
+
+
+def _has_schema(annotation: Any, handler: GetCoreSchemaHandler) -> bool:
+    try:
+        handler.generate_schema(annotation)
+    except PydanticSchemaGenerationError:
+        return False
+    return True
