@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+import rapyer
 import redis_stack
 from _lua_codes import reachable_codes
 from rapyer._dispatch import ERRORS
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from rapyer._script import Script
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "rapyer" / "lua" / "README.md", ROOT / "docs" / "operations.md")
+# The first is part of the package, wherever that is installed.
+PAGES = (Path(rapyer.__file__).parent / "lua" / "README.md", ROOT / "docs" / "operations.md")
 BEGIN, END = "<!-- scripts: written by scripts/check_lua.py --readme -->", "<!-- end of scripts -->"
 LUACHECK = ("luacheck", "--std", "lua51", "--no-color", "--codes", "--no-max-line-length", "--no-config")
 READ_GLOBALS = ("redis", "cjson", "cmsgpack", "bit", "KEYS", "ARGV")
@@ -153,7 +155,7 @@ def write_pages() -> None:
     """Bring the table in every page up to date."""
     for page in PAGES:
         page.write_text(with_table(page.read_text("utf-8")), "utf-8")
-        print(f"wrote {page.relative_to(ROOT)}")
+        print(f"wrote {page}")
 
 
 def main(words: Sequence[str]) -> int:

@@ -19,7 +19,7 @@ LONG = os.environ.get("RAPYER_PROPERTY") == "long"
 
 #: How hard to try: what a run of the whole suite can afford, or by RAPYER_PROPERTY=long what a night can.
 PROFILE = settings(
-    max_examples=int(os.environ.get("PROP_N", "4000")) if LONG else 40,
+    max_examples=4000 if LONG else 40,
     stateful_step_count=60 if LONG else 25,
     deadline=None,
     print_blob=True,
