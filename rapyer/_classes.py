@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import BaseModel
 
@@ -30,9 +32,22 @@ class Plans(dict[str, Plan]):
         """Make the plan of a field; extra fields have none of their own."""
         cls: Any = self._cls()
         field = cls.__pydantic_fields__.get(name)
-        plan = Plan(Any) if field is None else _convert.plan_of(field.annotation, self._base)
+        plan = Plan(Any) if field is None else _convert.plan_of(_resolved(field.annotation, cls), self._base)
         self[name] = plan.configured(cls.model_config)
         return plan
+
+
+def _resolved(annotation: Any, cls: type[Any]) -> Any:
+    """Return an annotation without names in quotes: Python 3.10 leaves those inside `list["Node"]` as they are."""
+    if isinstance(annotation, str):
+        holder = type("Holder", (), {"__annotations__": {"it": annotation}})
+        known = {model.__name__: model for model in models} | {cls.__name__: cls}
+        return get_type_hints(holder, vars(sys.modules[cls.__module__]), known, include_extras=True)["it"]
+    args = getattr(annotation, "__args__", ())
+    if isinstance(annotation, GenericAlias) and any(isinstance(arg, (str, GenericAlias)) for arg in args):
+        origin: Any = annotation.__origin__
+        return GenericAlias(origin, tuple(_resolved(arg, cls) for arg in args))
+    return annotation
 
 
 class Field:

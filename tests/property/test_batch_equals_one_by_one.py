@@ -5,7 +5,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from operations import Document, Oracle, anything, bodies, canonical
-from world import LONG, PROFILE, World, attempt, outcome
+from world import LONG, SINGLE, World, attempt, outcome
 
 from rapyer.errors import OutOfRange, PathNotFound, WrongType
 
@@ -74,7 +74,7 @@ async def _text(world, document):
     return canonical(Oracle.model_validate_json(text[1:-1]))
 
 
-@PROFILE
+@SINGLE
 @given(data=strategies.documents, some=st.lists(bodies, max_size=12), awaited=st.randoms(use_true_random=False))
 def test_batch_equals_one_by_one(world, data, some, awaited):
     """The same operations one by one, awaited where that is possible, and in one block give the same document."""
@@ -98,7 +98,7 @@ def test_batch_equals_one_by_one(world, data, some, awaited):
     world.run(compare())
 
 
-@PROFILE
+@SINGLE
 @given(
     data=strategies.documents,
     some=st.lists(anything, max_size=8),

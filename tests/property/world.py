@@ -27,6 +27,9 @@ PROFILE = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 
+#: For properties of one step, which are cheaper.
+SINGLE = settings(PROFILE, max_examples=4 * PROFILE.max_examples)
+
 _FAMILIES = (
     ("range", (OutOfRange, OverflowError, ValidationError)),
     ("zero", ZeroDivisionError),
