@@ -182,10 +182,6 @@ class RedisType(Linked):
         owner._put(place, decode(owner, place, text))
         return owner._get(place)
 
-    async def _run(self, script: str, *arguments: Argument) -> list[Any] | None:
-        """Run an operation on this value's place; None when it was collected by a pipeline."""
-        return await _session.run(self._document(), Operation(script, self._steps(), arguments))
-
     def _recording(self) -> _session.Recording | None:
         if self._owner is None or not _session.is_recording():
             return None
@@ -217,10 +213,15 @@ class Immutable(RedisType):
     async def _change(self, result: Callable[[], Any], script: str, *arguments: Argument) -> Any:
         """Run an operation now and put the new value into the model; a recorded one takes `result` for it."""
         owner, place = self._linked(), self._place()
-        reply = await self._run(script, *arguments)
-        if reply is None:
-            owner._put(place, result())
+        operation = Operation(script, self._steps(), arguments)
+        recording = self._recording()
+        if recording is not None:
+            # What Python refuses here must not be sent later, should the block go on.
+            new = result()
+            recording.add(self._document(), operation)
+            owner._put(place, new)
             return owner._get(place)
+        reply: Any = await _session.run(self._document(), operation)
         return self._accept(reply[0])
 
 

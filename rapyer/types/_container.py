@@ -108,9 +108,13 @@ class Container(RedisType):
         return await self._truth_of(local, Operation(script, self._steps(), arguments, member))
 
     async def _truth_of(self, local: Callable[[], Any], *operations: Operation) -> Any:
-        reply = await _session.run(self._document(), *operations)
-        if reply is None:
-            return Recorded(local())
+        recording = self._recording()
+        if recording is not None:
+            # What Python refuses here must not be sent later, should the block go on.
+            result = local()
+            recording.add(self._document(), *operations)
+            return Recorded(result)
+        reply: Any = await _session.run(self._document(), *operations)
         # First what was done, so that elements keep their identity; then what others did besides.
         with suppress(IndexError, KeyError, ValueError):
             local()

@@ -106,11 +106,10 @@ class RedisDict(Container, dict[str, T]):
     def __setitem__(self, key: str, value: Any) -> None:
         """Set one entry; inside `pipeline()` of whatever the dict is in Redis."""
         self._check_key(key)
-        done = self._remembered(value, key, dict.get(self, key))
         valid = self._valid(value)
-        dict.__setitem__(self, key, valid)
-        if not done:
+        if not self._remembered(value, key, dict.get(self, key)):
             self._record("map.set_item", lambda: self._element.arguments(valid), member=str(key))
+        dict.__setitem__(self, key, valid)
 
     def __delitem__(self, key: str) -> None:
         """Remove one entry; inside `pipeline()` it has to be there in Redis, too."""

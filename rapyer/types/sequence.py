@@ -145,12 +145,10 @@ class RedisList(Container, list[T]):
             return
         place = index.__index__()
         present = list.__getitem__(self, place)
-        done = self._remembered(value, place % len(self), present)
         valid = self._valid(value)
+        if not self._remembered(value, place % len(self), present):
+            self._record("list.set_item", lambda: (str(place), *self._element.arguments(valid)))
         list.__setitem__(self, place, valid)
-        if done:
-            return
-        self._record("list.set_item", lambda: (str(place), *self._element.arguments(valid)))
 
     def __delitem__(self, index: Any) -> None:
         """Remove an element, or a slice of them."""

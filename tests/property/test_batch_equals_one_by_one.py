@@ -1,5 +1,7 @@
 """One script for many operations: the same as one after the other, or nothing at all."""
 
+from datetime import timedelta
+
 import pytest
 import strategies
 from hypothesis import given
@@ -137,6 +139,51 @@ def test_refused_batch_writes_nothing(world, data, some, trap, before):
         assert canonical(document) == entry
 
     world.run(spring_it())
+
+
+#: what Python refuses at once, in plain form and awaited
+REFUSED = {
+    "apop": lambda document: document.ints.apop(5),
+    "aremove": lambda document: document.ints.aremove(9),
+    "aset_item": lambda document: document.ints.aset_item(5, 1),
+    "adel_item": lambda document: document.counts.adel_item("b"),
+    "set aremove": lambda document: document.numbers.aremove(9),
+    "increase": lambda document: document.number.increase(strategies.HIGHEST),
+    "increase double": lambda document: document.double.increase(1.7e308),
+    "increase element": lambda document: document.ints[0].increase(strategies.HIGHEST),
+    "aadd": lambda document: document.moment.aadd(timedelta(days=4_000_000)),
+    "[]+= of a list": lambda document: _now_in_place(document.ints, 0),
+    "[]+= of a dict": lambda document: _now_in_place(document.counts, "a"),
+    "[]= of a list": lambda document: _now_set(document.ints, 0),
+    "[]= of a dict": lambda document: _now_set(document.counts, "a"),
+}
+
+
+async def _now_in_place(container, place):
+    container[place] += strategies.HIGHEST
+
+
+async def _now_set(container, place):
+    container[place] = strategies.HIGHEST + 1
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_here_and_caught(world, name):
+    """What Python refuses in a block is not sent, when the body catches the error and goes on."""
+
+    async def catch_it():
+        await world.redis.flushdb()
+        full = {"number": 1, "double": 1e308, "ints": [1], "counts": {"a": 1}, "numbers": {1}}
+        document = await Document(**full).save()
+        async with document.pipeline():
+            document.text += "before"
+            _, refused = await outcome(REFUSED[name](document))
+            assert refused is not None
+            document.text += " and after"
+        wanted = canonical(Oracle(**full, text="before and after"))
+        assert canonical(document) == await _text(world, document) == wanted
+
+    world.run(catch_it())
 
 
 async def _do(document, step):
