@@ -68,14 +68,14 @@ async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
     try:
         await asyncio.sleep(0)  # the script is on its way: the other copies are made while the server works
         copies += [_copy_of(model, text) for _ in range(count - 1)]
+        for copy, value in zip(copies, values, strict=True):
+            if name is None:
+                object.__setattr__(copy, "_own_pk", value)
+            else:
+                copy.__dict__[name] = value
         await call
     finally:
         call.cancel()
-    for copy, value in zip(copies, values, strict=True):
-        if name is None:
-            object.__setattr__(copy, "_own_pk", value)
-        else:
-            copy.__dict__[name] = value
     return copies
 
 

@@ -113,6 +113,11 @@ def _set(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str)
     return {**schema, **({"items_schema": _inside_set(items, handler, base, name)} if items else {})}
 
 
+def _tuple(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    # A tuple is a plain value, and may have to be hashable.
+    return {**schema, "items_schema": [_inside_set(item, handler, base, name) for item in schema["items_schema"]]}
+
+
 def _inside_set(items: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     return items if items["type"] == "frozenset" else rework(items, handler, base, name)
 
@@ -226,6 +231,7 @@ _CHANGES: dict[str, Callable[..., Any]] = {
     "int": _bounded,
     "float": _finite,
     "set": _set,
+    "tuple": _tuple,
     "frozenset": _mutable,
     "definition-ref": _reference,
     "model": _model,

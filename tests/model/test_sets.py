@@ -567,3 +567,17 @@ async def test_a_list_removes_an_equal_set():
     basket = await Basket(rows=[{1}, {2, 3, 40}]).save()
     await basket.rows.aremove({40, 3, 2})
     assert basket.rows == [{1}]
+
+
+async def test_a_frozenset_inside_a_tuple_stays_frozen(bound):
+    """A tuple is a plain value that has to stay hashable; what stands in it is not changed in place."""
+
+    class Pair(AtomicRedisModel):
+        one: tuple[frozenset[int], int] = (frozenset(), 0)
+        many: set[tuple[frozenset[int], int]] = set()
+
+    pair = await Pair(one=(frozenset({1}), 2), many={(frozenset({3}), 4)}).save()
+    found = await Pair.get(pair.key)
+    assert found.one == (frozenset({1}), 2)
+    assert type(found.one[0]) is frozenset
+    assert found.many == {(frozenset({3}), 4)}

@@ -33,7 +33,8 @@ end
 local taken = first_taken()
 if taken then return fail("KEY_EXISTS", "-", taken - 1) end
 if #KEYS > 0 then write(KEYS[1], "$", value) end
-for index = 2, #KEYS do redis.call("COPY", KEYS[1], KEYS[index]) end
+local call, source = redis.call, KEYS[1]
+for index = 2, #KEYS do call("COPY", source, KEYS[index]) end
 if field ~= "" or ttl ~= "" then
   for _, key in ipairs(KEYS) do
     if field ~= "" then redis.call("JSON.SET", key, field, take()) end
