@@ -159,16 +159,14 @@ async def run(document: Document, *operations: Operation) -> list[Any] | None:
 
 
 async def _run_one(document: Document, operation: Operation) -> list[Any]:
-    key = document.key
+    key, config = document.key, config_of(document)
     locks = locks_on(key)
     keys = [key, *(lock.lock_key for lock in locks)]
-    ttl = milliseconds(config_of(document).ttl)
-    head = (ttl, str(len(locks)), *(lock.token for lock in locks))
-
-    def where(_: int) -> Where:
-        return _where(key, operation)
-
-    reply: list[Any] = await dispatcher_of(document).script(operation.script, keys, (*head, *operation.flat()), where)
+    head = (milliseconds(config.ttl), str(len(locks)), *(lock.token for lock in locks))
+    caller = dispatcher(bound_client(config, type(document).__name__))
+    reply: list[Any] = await caller.script(
+        operation.script, keys, (*head, *operation.flat()), lambda _: _where(key, operation)
+    )
     return reply
 
 

@@ -63,8 +63,13 @@ class RedisConfig:
         """Ask the parent for an option that this model was not given."""
         if name not in DEFAULTS:
             raise AttributeError(name)
-        parent = object.__getattribute__(self, "_parent")
-        return DEFAULTS[name] if parent is None else getattr(parent, name)
+        config = vars(self)["_parent"]
+        while config is not None:
+            own = vars(config)
+            if name in own:
+                return own[name]
+            config = own["_parent"]
+        return DEFAULTS[name]
 
     def __repr__(self) -> str:
         """Show the options in force."""

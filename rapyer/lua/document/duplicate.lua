@@ -16,7 +16,8 @@ local CHUNK = 1000
 -- The index of the first key that a document has, or another copy.
 local function first_taken()
   local seen = {}
-  for index, key in ipairs(KEYS) do
+  for index = 1, #KEYS do
+    local key = KEYS[index]
     if seen[key] then return index end
     seen[key] = true
   end
