@@ -6,11 +6,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= $(if $(RAPYER_TEST_URL),0,auto)
 
+# What `make test` runs on a cluster, too; `make cluster` runs all that can.
+ON_CLUSTER := $(addprefix tests/model/test_,documents.py find_and_meta.py lock.py concurrency.py pipeline.py links.py)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast lint types lua cover bench build check clean
+.PHONY: help setup demo demo-service test fast variants cluster chaos lint types lua cover bench plot docs matrix
+.PHONY: build check clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: $(READY)  ## make the environment in .venv
 
@@ -21,11 +25,29 @@ $(READY): pyproject.toml scripts/make_venv.py
 demo: $(READY)  ## the API, then many processes on one document beside naive code
 	@$(BIN)/python scripts/demo.py
 
-test: $(READY)  ## the whole suite on a real Redis Stack
+demo-service: $(READY)  ## a web shop with a live page: thousands of buyers, nothing sold twice
+	@$(BIN)/python scripts/redis_stack.py run -- $(BIN)/python docs/examples/ticket_shop/load.py $(ARGS)
+
+test: $(READY)  ## the whole suite on a real Redis Stack, and the public surface on a Redis Cluster
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
+	@RAPYER_TEST_SERVER=cluster $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(ON_CLUSTER)
 
 fast: $(READY)  ## the suite without what takes more than a few seconds
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+
+variants: $(READY)  ## the suite by TLS, unix socket, RESP 2 and 3, with and without hiredis
+	@set -e; for variant in tcp/2/1 tcp/3/1 tcp/2/0 tcp/3/0 tls/2/1 tls/3/1 tls/3/0 unix/2/0 unix/3/1; do \
+	  set -- $$(echo $$variant | tr / " "); \
+	  echo "$$1, RESP $$2, hiredis $$3"; \
+	  RAPYER_TEST_CONNECTION=$$1 RAPYER_TEST_PROTOCOL=$$2 RAPYER_TEST_HIREDIS=$$3 \
+	    $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS); \
+	done
+
+cluster: $(READY)  ## the models, pipelines and locks on a Redis Cluster
+	@RAPYER_TEST_SERVER=cluster $(BIN)/python -m pytest -q -n $(WORKERS) tests/model tests/lock tests/property tests/cluster $(ARGS)
+
+chaos: $(READY)  ## SECONDS (300) of faults on a Redis Cluster under load, and the accounts
+	@$(BIN)/python scripts/chaos.py --seconds $(or $(SECONDS),300)
 
 lint: $(READY)  ## ruff, everything on
 	@$(BIN)/ruff check .
@@ -44,10 +66,21 @@ cover: $(READY)  ## the suite with coverage
 bench: $(READY)  ## side by side with bare redis-py, interleaved
 	@$(BIN)/python scripts/bench.py
 
-build: $(READY)  ## wheel and sdist, and the suite against the installed wheel
+plot: $(READY)  ## measure, and draw docs/images/speed.svg
+	@$(BIN)/python scripts/bench.py --only main --json .bench.json
+	@$(BIN)/python scripts/plot.py .bench.json
+
+docs: $(READY)  ## the docs site in site/, strict
+	@$(BIN)/python -m pip install -q mkdocs-material "mkdocstrings[python]"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+matrix: $(READY)  ## the suite on Python 3.10 to 3.13, with the lowest and newest packages
+	@$(BIN)/python scripts/matrix.py $(ARGS)
+
+build: $(READY)  ## wheel and sdist, their contents, the suite against the installed wheel
 	@$(BIN)/python scripts/check_wheel.py
 
 check: lint types lua  ## what has to pass besides the tests
 
 clean:  ## remove what the other commands made
-	@rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) dist build site .matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench.json

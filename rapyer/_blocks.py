@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from rapyer import _classes, _codec, _content, _keys, _session
-from rapyer._dispatch import Where
+from rapyer._dispatch import ERRORS, Where
+from rapyer._lock import Lock
 from rapyer._path import absolute
-from rapyer.errors import LockLost, UsageError
+from rapyer.errors import LockLost, OutcomeUnknown, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import Callable
+    from types import TracebackType
 
-    from rapyer._lock import Lock
+    from rapyer._ops import Operation
+
+M = TypeVar("M")
+
+
+class LockOptions(NamedTuple):
+    """What a lock block was asked for."""
+
+    save: bool
+    timeout: float | None
+    lease: float | None
 
 
 class ByKey:
@@ -24,47 +35,118 @@ class ByKey:
         self.Meta = cls.Meta
         self.key = key
 
+    def _snapshot(self) -> Callable[[], None]:
+        return _nothing
 
-@asynccontextmanager
-async def held(lock: Lock, cls: Any, model: Any, text: bytes, *, save: bool) -> AsyncGenerator[Any, None]:
-    """Give the model as it is under the lock; save what changed, and release, however the block ends.
+    def _refresh(self, _: Any) -> None:
+        """Nothing of it is here."""
+
+
+def _nothing() -> None:
+    """Put nothing back."""
+
+
+class LockBlock(Generic[M]):
+    """An async context manager: hold an exclusive lock on a document while the block runs; made by `lock()`.
 
     Args:
-        lock: acquired.
         cls: the document's class.
-        model: an instance to refresh; None for a new one.
-        text: the document as it is under the lock.
-        save: whether to save what the body changed.
+        key: gives the document's key; asked when the block is entered.
+        target: what entering gives; None for a new instance.
+        action: the lock's name.
+        options: whether to save at the end, seconds to wait, seconds of the lease.
     """
-    try:
-        fresh = cls._read_document(lock.key, text)
-        if model is None:
-            model = fresh
-        else:
-            model._take_over(fresh)
-        before = model._dump()
-        yield model
-        changes = list(_content.changes(before, model._dump())) if save else []
-        await lock.save_and_release(model, changes)
-    except asyncio.CancelledError:
-        await lock.abandon()
-        if lock.was_lost():
-            raise LockLost(lock.key, lock.action) from None
-        raise
-    except BaseException:
-        await lock.abandon()
-        raise
+
+    def __init__(self, cls: Any, key: Callable[[], str], target: M | None, action: str, options: LockOptions) -> None:
+        self._cls = cls
+        self._key = key
+        self._target: Any = target
+        self._action = action
+        self._options = options
+        self._lock: Lock | None = None
+        self._document: Any = None
+        self._before = b""
+
+    def __repr__(self) -> str:
+        """Tell whether the lock is held."""
+        state = "not held" if self._lock is None else f"held, fence {self._lock.fence}"
+        return f"<lock {self._action!r} of {self._cls.__name__}, {state}>"
+
+    @property
+    def fence(self) -> int:
+        """The fencing number of this acquisition: larger than that of every earlier one of this lock.
+
+        Pass it to other systems that can refuse a request with a smaller number than they have seen.
+
+        Raises:
+            UsageError: the lock is not held.
+        """
+        if self._lock is None:
+            msg = "the fencing number is there while the block runs: lock = user.lock(); async with lock: lock.fence"
+            raise UsageError(msg)
+        return self._lock.fence
+
+    async def __aenter__(self) -> M:
+        """Wait for the lock; refresh the model, or make it, from the document as it is under the lock."""
+        if self._lock is not None:
+            msg = "this block is in use: call lock() again for another one"
+            raise UsageError(msg)
+        cls, (save, timeout, lease) = self._cls, self._options
+        client = _session.bound_client(cls.Meta, cls)
+        lock = Lock(client, cls.Meta, self._key(), self._action, timeout, lease)
+        text = await lock.acquire()
+        try:
+            target = self._refresh(lock.place.key, text)
+            self._before = self._document._dump() if save else b""
+        except BaseException:
+            await lock.abandon()
+            raise
+        self._lock = lock
+        return target
+
+    def _refresh(self, key: str, text: bytes) -> M:
+        fresh = self._cls._read_document(key, text)
+        if self._target is None:
+            self._document = fresh
+            found: M = fresh
+            return found
+        target: M = self._target
+        self._document = self._target._document()
+        self._document._take_over(fresh)
+        return target
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Save what changed, and release, however the block ends."""
+        lock, self._lock = self._lock, None
+        if lock is None:
+            return
+        try:
+            if kind is None:
+                await lock.save_and_release(self._document, self._changes())
+        except BaseException as failed:
+            await lock.abandon()
+            if isinstance(failed, asyncio.CancelledError) and lock.was_lost():
+                raise LockLost(lock.place.key, lock.place.action) from None
+            raise
+        if kind is not None:
+            await lock.abandon()
+            if issubclass(kind, asyncio.CancelledError) and lock.was_lost():
+                raise LockLost(lock.place.key, lock.place.action) from None
+
+    def _changes(self) -> list[Operation]:
+        return list(_content.changes(self._before, self._document._dump())) if self._options.save else []
 
 
 async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
-    """Save copies of a model under new pks as one script."""
+    """Save copies of a model under new pks: as one script, on a cluster as one for each slot they fall into."""
     if count == 0:
         return []
     copies = [_copy_of(model, text)]  # a value that does not come back is found before anything is written
     name = model._key_name
-    values = _keys.new_pks(count) if name is None else [_new_key(model) for _ in range(count)]
-    pks = values if name is None else [_classes.pk_text(value) for value in values]
-    call = asyncio.ensure_future(_write(model, text, pks, values))
+    values = _new_pks(model, count) if name is None else [_new_key(model) for _ in range(count)]
+    call = asyncio.ensure_future(_write(model, text, values))
     try:
         await asyncio.sleep(0)  # the script is on its way: the other copies are made while the server works
         copies += [_copy_of(model, text) for _ in range(count - 1)]
@@ -74,20 +156,69 @@ async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
             else:
                 copy.__dict__[name] = value
         await call
-    finally:
+    except BaseException:
         call.cancel()
+        await asyncio.wait([call])  # on a cluster it takes back what it made
+        raise
     return copies
 
 
-async def _write(model: Any, text: bytes, pks: list[str], values: list[Any]) -> None:
+async def _write(model: Any, text: bytes, values: list[Any]) -> None:
     name, prefix = model._key_name, model.class_key_initials()
+    caller = _session.dispatcher_of(model)
+    pks = values if name is None else [_pk_with(model, name, value) for value in values]
+    keys = [_keys.document_key(prefix, pk) for pk in pks]
+    groups = _keys.by_slot(keys) if caller.clustered else [keys]
+    if len(groups) == 1:
+        await _write_group(model, text, keys, values)
+        return
+    of_key = dict(zip(keys, values, strict=True))
+    if len(of_key) < len(keys):
+        twin = next(key for index, key in enumerate(keys) if key in keys[:index])
+        raise ERRORS["KEY_EXISTS"](Where(twin), "")
+    calls = [_write_group(model, text, group, [of_key[key] for key in group]) for group in groups]
+    under_way = asyncio.gather(*calls, return_exceptions=True)
+    try:
+        outcomes = await asyncio.shield(under_way)
+    except asyncio.CancelledError:
+        await _take_back(model, groups, await under_way)
+        raise
+    failures = [outcome for outcome in outcomes if outcome is not None]
+    if failures:
+        await _take_back(model, groups, outcomes)
+        raise failures[0]
+
+
+async def _write_group(model: Any, text: bytes, keys: list[str], values: list[Any]) -> None:
+    name = model._key_name
     arguments = [_session.milliseconds(model.Meta.ttl), *_codec.arguments(text)]
     arguments.append("" if name is None else absolute((name,)))
     if name is not None:
         arguments += [model._encode(name, value)[0] for value in values]
-    keys = [_keys.document_key(prefix, pk) for pk in pks]
     caller = _session.dispatcher_of(model)
-    await caller.script("document.duplicate", keys, arguments, lambda index: Where(keys[index]))
+    care = _session.care_of(model.Meta)
+    await caller.script("document.duplicate", keys, arguments, lambda index: Where(keys[index]), care)
+
+
+async def _take_back(model: Any, groups: list[list[str]], outcomes: list[Any]) -> None:
+    """Remove the copies of the groups that were written; where that is not known, only if no key can be another's."""
+    made = [
+        key
+        for group, outcome in zip(groups, outcomes, strict=True)
+        if outcome is None or (model._key_name is None and isinstance(outcome, OutcomeUnknown))
+        for key in group
+    ]
+    caller = _session.dispatcher_of(model)
+    removals = (caller.script("document.delete", (key,), ("", "0", "$"), lambda _: Where("")) for key in made)
+    await asyncio.gather(*removals, return_exceptions=True)
+
+
+def _new_pks(model: Any, count: int) -> list[str]:
+    return [_classes.tagged(own, model._tag, model.__dict__) for own in _keys.new_pks(count)]
+
+
+def _pk_with(model: Any, name: str, value: Any) -> str:
+    return _classes.tagged(_classes.pk_text(value), model._tag, {**model.__dict__, name: value})
 
 
 def _copy_of(model: Any, text: bytes) -> Any:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 import weakref
 from enum import Enum
+from string import Formatter
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import BaseModel
 
 from rapyer import _convert
-from rapyer.config import DEFAULTS, RedisConfig
+from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 from rapyer.fields import KeyAnnotation
 from rapyer.types._base import STORAGE_CONFIG, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 class Plans(dict[str, Plan]):
@@ -88,7 +89,7 @@ def make_config(cls: type[Any], own: Any) -> RedisConfig:
     if own is None:
         return RedisConfig(parent)
     if isinstance(own, RedisConfig):
-        return RedisConfig(parent, **{name: getattr(own, name) for name in DEFAULTS if name in vars(own)})
+        return RedisConfig(parent, **own.own_options())
     options = {name: value for name, value in vars(own).items() if not name.startswith("_")}
     try:
         return parent.child(options)
@@ -103,6 +104,48 @@ def key_field(cls: type[Any]) -> str | None:
         if any(mark is KeyAnnotation or isinstance(mark, KeyAnnotation) for mark in field.metadata):
             return str(name)
     return None
+
+
+def tag_parts(cls: type[Any]) -> tuple[tuple[str, str | None], ...]:
+    """Return the class's hash tag as pairs of literal text and the field that follows it; nothing where it has none.
+
+    Raises:
+        UsageError: it names no field of the class.
+    """
+    template = cls.Meta.hash_tag
+    if template is None:
+        return ()
+    if "{" not in template:
+        template = f"{{{template}}}"
+    try:
+        parts = [(literal, name, extra) for literal, name, *extra in Formatter().parse(template)]
+    except ValueError:
+        parts = []
+    names = [name for _, name, _ in parts if name is not None]
+    plain = all(not spec and not conversion for _, _, (spec, conversion) in parts)
+    if not names or not plain or not cls.__pydantic_fields__.keys() >= set(names):
+        msg = (
+            f"{cls.__name__}.Meta: hash_tag {cls.Meta.hash_tag!r} is neither a field's name nor a text with fields in "
+            f"braces, like 'shop-{{shop}}'; the fields are: {', '.join(cls.__pydantic_fields__)}"
+        )
+        raise UsageError(msg)
+    return tuple((literal, name) for literal, name, _ in parts)
+
+
+def tagged(own: str, parts: tuple[tuple[str, str | None], ...], values: Mapping[str, Any]) -> str:
+    """Return a pk with the hash tag in front that these field values give.
+
+    Raises:
+        UsageError: the tag would be empty or have braces in it, so that it would not be one tag.
+    """
+    if not parts:
+        return own
+    tag = "".join(literal + ("" if name is None else pk_text(values[name])) for literal, name in parts)
+    if not tag or "{" in tag or "}" in tag:
+        names = " and ".join(name for _, name in parts if name is not None)
+        msg = f"the value of {names} gives no hash tag: it has to be text, not empty, and without braces"
+        raise UsageError(msg)
+    return f"{{{tag}}}:{own}"
 
 
 def pk_text(value: Any) -> str:

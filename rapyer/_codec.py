@@ -33,6 +33,7 @@ DEEPEST = 127
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?\d+)(\.\d+)?([eE][-+]?\d+)?|(-?Infinity|NaN)')
 #: Without one of these there is no number in the text that needs a look: 16 digits, an exponent, a constant.
 _SUSPECT = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE]|NaN|Infinity")
+_SUSPICIOUS = 16
 _POWERS = [float(f"1e{i}") for i in range(309)]
 _SAFE_DIGITS = 15
 _SAFE_EXPONENT = 22
@@ -46,7 +47,7 @@ def arguments(text: bytes) -> tuple[Argument, ...]:
     """
     if text.count(b"[") + text.count(b"{") > DEEPEST:
         _check_depth(text)
-    if _SUSPECT.search(text) is None:
+    if is_simple(text):
         return (text, "0")
     stubborn: list[str] = []
     parts: list[bytes] = []
@@ -61,6 +62,13 @@ def arguments(text: bytes) -> tuple[Argument, ...]:
     if not parts:
         return (text, "0")
     return value_arguments(b"".join([*parts, text[end:]]), _places(text, stubborn) if stubborn else ())
+
+
+def is_simple(text: bytes) -> bool:
+    """Whether the text means the same to every parser."""
+    if text[:1] == b'"' or (len(text) < _SUSPICIOUS and text.isdigit()):
+        return True
+    return _SUSPECT.search(text) is None
 
 
 def _number(match: re.Match[bytes], stubborn: list[str]) -> bytes | None:

@@ -4,7 +4,7 @@ Rules:
 - Scripts are called by EVALSHA. One that the server does not have is loaded by one caller for all that wait, and
   only the call that did not run is repeated: NOSCRIPT means that nothing ran.
 - Whether a call may be repeated after a lost connection follows from the script's own flags: `no-writes`, which the
-  server enforces, or `repeatable`, for those that change an expiry and nothing else.
+  server enforces, or `repeatable`, for those of which twice is the same as once.
 - What a script refuses comes as `RAPYER_CODE index detail` and leaves as an error of `rapyer.errors` or, where
   Python has the word, as `IndexError`, `KeyError`, `ValueError`, `ZeroDivisionError`.
 """
@@ -12,20 +12,28 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import weakref
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from rapyer import _keys
-from rapyer._lane import Lane
-from rapyer._registry import scripts
+from rapyer import _keys, _log
+from rapyer._combine import COMBINED, Group
+from rapyer._nodes import nodes_of
+from rapyer._once import Ids
+from rapyer._registry import once_scripts, scripts
+from rapyer._sent import Care, Sent, told_of
 from rapyer.errors import (
     KeyNotFound,
     LockLost,
+    NotReplicated,
+    OutcomeUnknown,
     OutOfRange,
     PathNotFound,
     ServerError,
@@ -34,14 +42,17 @@ from rapyer.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from rapyer._lane import Lane
     from rapyer._ops import Argument
     from rapyer._script import Script
 
 
 #: How often a call loads its script before it gives up.
 MOST_LOADS = 10
+#: What a call can end with, the loss of its connection included.
+FAILURES = (RedisError, OSError)
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -76,64 +87,203 @@ ERRORS: Mapping[str, Callable[[Where, str], Exception]] = {
 
 
 class Dispatcher:
-    """Calls scripts and commands of one client in one event loop."""
+    """Calls scripts and commands of one client in one event loop.
+
+    Attributes:
+        clustered: whether keys have slots, and a script may work on one slot only.
+    """
 
     def __init__(self, client: Any) -> None:
-        self._pool = client.connection_pool
-        self._encoder = self._pool.get_encoder()
-        self._lane = Lane(self._pool)
-        self._loading: dict[str, asyncio.Task[None]] = {}
+        self._nodes = nodes_of(client)
+        self._lane = self._nodes.only
+        self.clustered = self._nodes.clustered
+        self._ids = Ids()
+        self._loading: dict[tuple[Lane, str], asyncio.Task[None]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._groups: dict[str, Group] = {}
 
-    async def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Locate) -> Any:
+    async def script(
+        self,
+        name: str,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        where: Locate,
+        care: Care | None = None,
+    ) -> Any:
         """Run a script and return its raw reply; 1 round trip.
+
+        Args:
+            name: as it is called, `list.extend`.
+            keys: its KEYS.
+            arguments: its ARGV.
+            where: gives the place that a refused operation worked on.
+            care: what is asked for beyond a plain call.
 
         Raises:
             RapyerError: what the script refused, as its header says; `ServerError` for anything else.
-            OutcomeUnknown: the connection was lost after a write was sent.
+            OutcomeUnknown: the connection was lost after a write was sent; with `care.once`, Redis stayed away.
+            NotReplicated: fewer than `care.replicas` replicas had the write in time.
         """
-        script = scripts()[name]
-        packed = _pack("EVALSHA", script.sha, str(len(keys)), *keys, *arguments)
+        if care is not None:
+            return await self._with_care(name, keys, arguments, where, care)
+        lane = self._lane or self._nodes.lane(keys[0])
+        combined = COMBINED.get(name) if len(keys) == 1 else None
+        if combined is not None:
+            call: Awaitable[Any] = self._join(lane, name, keys[0], arguments)
+        else:
+            for key in keys if self._groups else ():
+                self._groups.pop(key, None)
+            sha, repeatable = _callable()[name]
+            call = lane.call(_pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments)), repeatable=repeatable)
+        try:
+            return await call
+        except FAILURES as error:
+            failure = error
+        sha = _callable()[name][0]
+        packed = _pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
+        try:
+            if combined is not None and isinstance(failure, NoScriptError):
+                await self._load(lane, scripts()[combined], missing=True)
+            return await self._go_on(Sent(packed, scripts()[name], keys[0]), lane, failure)
+        except ResponseError as error:
+            raise _mapped(name, error, where, keys) from error
+
+    def _join(self, lane: Lane, name: str, key: str, arguments: Sequence[Argument]) -> asyncio.Future[Any]:
+        """Have a call sent together with those like it that wait."""
+        *head, amount = arguments
+        group = self._groups.get(key)
+        caller: asyncio.Future[Any] = self._loop.create_future()
+        if group is not None and group.takes(head):
+            group.join(caller, amount)
+            return caller
+        group = self._groups[key] = Group(self, name, key, head)
+        group.join(caller, amount)
+        lane.send(group)
+        return caller
+
+    def pack(self, group: Group, amounts: Sequence[Argument]) -> bytes:
+        """Return the command for one call, or for several as one; nobody joins them from now on."""
+        if self._groups.get(group.key) is group:
+            del self._groups[group.key]
+        if len(amounts) == 1:
+            return _pack(("EVALSHA", _callable()[group.name][0], "1", group.key, *group.head, *amounts))
+        sha = _callable()[COMBINED[group.name]][0]
+        return _pack(("EVALSHA", sha, "1", group.key, *group.head, str(len(amounts)), *amounts))
+
+    async def _with_care(
+        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Locate, care: Care
+    ) -> Any:
+        script = once_scripts().get(name) if care.once else None
+        once = None
+        if script is not None:
+            once = self._ids.new(keys[0])
+            keys, arguments = (*keys, once.record), (*arguments, *once.arguments)
+        script = script or scripts()[name]
+        packed = _pack(("EVALSHA", script.sha, str(len(keys)), *keys, *arguments))
+        sent = Sent(packed, script, keys[0], once, 0 if script.repeatable else care.replicas)
+        lane = self._lane or self._nodes.lane(keys[0])
+        failure: BaseException | None = None
+        try:
+            reply = await sent.by(lane)
+        except (*FAILURES, NotReplicated) as error:
+            failure = error
+        try:
+            if failure is not None:
+                reply = await self._go_on(sent, lane, failure)
+        except FAILURES as error:
+            self._ids.known(sent)
+            raise told_of(sent, _final(name, error, where, keys)) from error
+        self._ids.known(sent)
+        return reply
+
+    async def _go_on(self, sent: Sent, lane: Lane, error: BaseException) -> Any:
+        """Repeat a call that failed for as long as nothing ran, or it runs once anyway, and there is a way."""
+        trip = self._nodes.trip()
+        if sent.once is not None:
+            trip.bound(sent.until)
         loads = 0
         while True:
+            missing = isinstance(error, NoScriptError)
+            loads += missing
+            if loads > MOST_LOADS:  # who flushes scripts all the time gets the error in the end
+                raise error
+            if not missing:
+                again = sent.once is not None and isinstance(error, (OutcomeUnknown, NotReplicated))
+                lane = await self._nodes.turn(sent.key, lane, error, trip, again=again)
             try:
-                return await self._lane.call(packed, repeatable=script.repeatable)
-            except NoScriptError as error:
-                # Nothing ran. Who flushes scripts all the time gets the error in the end.
-                loads += 1
-                if loads > MOST_LOADS:
-                    raise ServerError(name, str(error)) from error
-                await self._load(script)
-            except ResponseError as error:
-                raise _mapped(name, error, where, keys) from error
+                if missing:
+                    await self._load(lane, sent.script, missing=True)
+                return await sent.by(lane, trip.first)
+            except (*FAILURES, NotReplicated) as failure:
+                error = failure
 
-    async def command(self, *arguments: Argument) -> Any:
-        """Run a command that only reads; 1 round trip."""
+    async def command(self, *arguments: Argument, at: Lane | None = None) -> Any:
+        """Run a command that only reads; 1 round trip.
+
+        Args:
+            arguments: its words.
+            at: the primary to ask; None takes any.
+        """
+        packed = _pack(arguments)
+        lane = at or self._lane or self._nodes.lane("")
         try:
-            return await self._lane.call(_pack(*arguments), repeatable=True)
+            return await lane.call(packed, repeatable=True)
         except ResponseError as error:
             raise ServerError(str(arguments[0]), str(error)) from error
 
+    async def primaries(self) -> Sequence[Lane]:
+        """Return the servers that keys are on, for `command`."""
+        return await self._nodes.primaries()
+
+    async def everywhere(self, step: Callable[[Lane], Awaitable[Any]]) -> None:
+        """Do something on every primary; on a cluster where one does not answer, again on all that serve then."""
+        trip = self._nodes.trip()
+        lane = self._nodes.lane("")
+        while True:
+            try:
+                for lane in await self._nodes.primaries():
+                    await step(lane)
+            except FAILURES as error:
+                await self._nodes.turn("", lane, error, trip, again=False)
+            else:
+                return
+
     async def preload(self) -> None:
-        """Load every script in one write; 1 round trip."""
-        await asyncio.gather(*map(self._load, scripts().values()))
+        """Load every script on every primary, in one write for each; 1 round trip."""
+        await self.everywhere(self._load_all)
+
+    async def _load_all(self, lane: Lane) -> None:
+        await asyncio.gather(*(self._load(lane, script) for script in scripts().values()))
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._lane.close()
+        """Close all connections."""
+        await self._nodes.close()
 
-    async def _load(self, script: Script) -> None:
-        task = self._loading.get(script.name)
+    def drop(self) -> None:
+        """Close the connections of a client that is gone, or of a loop that was closed."""
+        self._nodes.drop()
+
+    async def _load(self, lane: Lane, script: Script, *, missing: bool = False) -> None:
+        task = self._loading.get((lane, script.name))
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._load_now(script))
-            self._loading[script.name] = task
+            if missing:
+                _log.loading(script.name)
+            task = asyncio.get_running_loop().create_task(self._load_now(lane, script))
+            self._loading[lane, script.name] = task
         # One caller's cancellation must not take the load away from the others.
         await asyncio.shield(task)
 
-    async def _load_now(self, script: Script) -> None:
+    async def _load_now(self, lane: Lane, script: Script) -> None:
         try:
-            await self._lane.call(_pack("SCRIPT", "LOAD", script.source), repeatable=True)
+            await lane.call(_pack(("SCRIPT", "LOAD", script.source)), repeatable=True)
         finally:
-            del self._loading[script.name]
+            del self._loading[lane, script.name]
+
+
+@cache
+def _callable() -> Mapping[str, tuple[str, bool]]:
+    """Return of each script what a call needs: its SHA and whether it may run twice."""
+    return {name: (script.sha, script.repeatable) for name, script in scripts().items()}
 
 
 def _mapped(name: str, error: ResponseError, where: Locate, keys: Sequence[str]) -> Exception:
@@ -150,7 +300,11 @@ def _mapped(name: str, error: ResponseError, where: Locate, keys: Sequence[str])
     return make(where(int(index)), detail)
 
 
-def _pack_slowly(*arguments: Argument) -> bytes:
+def _final(name: str, error: BaseException, where: Locate, keys: Sequence[str]) -> BaseException:
+    return _mapped(name, error, where, keys) if isinstance(error, ResponseError) else error
+
+
+def _pack_slowly(arguments: tuple[Argument, ...]) -> bytes:
     """Return a command in the wire format."""
     parts = [b"*%d\r\n" % len(arguments)]
     for argument in arguments:
@@ -159,31 +313,62 @@ def _pack_slowly(*arguments: Argument) -> bytes:
     return b"".join(parts)
 
 
-def _pack_fast(*arguments: Argument) -> bytes:
-    packed: bytes = _hiredis.pack_command(arguments)
-    return packed
-
-
 # Recommended, not required.
-_hiredis: Any = import_module("hiredis") if find_spec("hiredis") else None
-_pack = _pack_slowly if _hiredis is None else _pack_fast
+_pack: Callable[[tuple[Argument, ...]], bytes] = (
+    import_module("hiredis").pack_command if find_spec("hiredis") else _pack_slowly
+)
 
 
 # -- one dispatcher per client and loop ------------------------------------------------------------------------------
 
-_dispatchers: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, Dispatcher]] = weakref.WeakKeyDictionary()
+
+class _Loops(dict["asyncio.AbstractEventLoop", Dispatcher]):
+    """The dispatchers of one client by their loops; it does not keep the client alive."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__()
+        self.client = weakref.ref(client)
+        self._process = os.getpid()
+
+    def sweep(self) -> None:
+        """Let go of loops that were closed without a word."""
+        for loop in [loop for loop in self if loop.is_closed()]:
+            self.pop(loop).drop()
+
+    def drop(self) -> None:
+        """Close everything, now that the client is gone; a forked child has nothing to close."""
+        while self and self._process == os.getpid():
+            self.popitem()[1].drop()
+
+
+# By the client's identity: a weak dictionary asks Python code for each key, and this is asked for each call.
+_dispatchers: dict[int, _Loops] = {}
+_inherited: list[Any] = []
+_making = threading.Lock()
 
 
 def dispatcher(client: Any) -> Dispatcher:
     """Return the dispatcher of this client in the running loop, made at first use."""
-    loops = _dispatchers.get(client)
-    if loops is None:
-        loops = _dispatchers[client] = weakref.WeakKeyDictionary()
-    loop = asyncio.get_running_loop()
-    found = loops.get(loop)
-    if found is None:
-        found = loops[loop] = Dispatcher(client)
-    return found
+    loops = _dispatchers.get(id(client))
+    found = None if loops is None or loops.client() is not client else loops.get(asyncio.get_running_loop())
+    return _make(client) if found is None else found
+
+
+def _make(client: Any) -> Dispatcher:
+    with _making:
+        loops = _dispatchers.get(id(client))
+        if loops is None or loops.client() is not client:
+            loops = _dispatchers[id(client)] = _Loops(client)
+            weakref.finalize(client, _client_gone, id(client), loops)
+        loops.sweep()
+        made = loops[asyncio.get_running_loop()] = Dispatcher(client)
+        return made
+
+
+def _client_gone(identity: int, loops: _Loops) -> None:
+    if _dispatchers.get(identity) is loops:
+        del _dispatchers[identity]
+    loops.drop()
 
 
 async def close_all() -> None:
@@ -195,4 +380,16 @@ async def close_all() -> None:
             await found.close()
 
 
-__all__ = ["ERRORS", "Dispatcher", "Locate", "Where", "close_all", "dispatcher"]
+def _forget_parent() -> None:
+    """Start anew in a forked child: the sockets are the parent's, and closing them would disturb its loops."""
+    global _dispatchers, _making  # noqa: PLW0603
+    _inherited.append(_dispatchers)
+    _dispatchers = {}
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
+
+
+__all__ = ["ERRORS", "FAILURES", "Care", "Dispatcher", "Locate", "Where", "close_all", "dispatcher"]

@@ -7,11 +7,20 @@ import re
 from binascii import crc_hqx
 from functools import lru_cache
 from itertools import count
+from typing import TYPE_CHECKING
 
-_SLOTS = 16384
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: How many hash slots a cluster has.
+SLOTS = 16384
 # Any digit -> one with the two bits that mark the variant of a UUID.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _LOCK = re.compile(r"rapyer:\{[^}]*\}:lock:(\d+):")
+#: The SCAN pattern of all locks.
+ANY_LOCK = "rapyer:{*}:lock:*"
+#: What parts the lines of a ticket.
+LINE_END = "\n"
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
@@ -50,12 +59,36 @@ def hash_slot(key: str) -> int:
         end = data.find(b"}", start + 1)
         if end > start + 1:
             data = data[start + 1 : end]
-    return crc_hqx(data, 0) % _SLOTS
+    return crc_hqx(data, 0) % SLOTS
+
+
+def by_slot(keys: Iterable[str]) -> list[list[str]]:
+    """Return the keys in groups that share a slot, in order."""
+    groups: dict[int, list[str]] = {}
+    for key in keys:
+        groups.setdefault(hash_slot(key), []).append(key)
+    return list(groups.values())
 
 
 def lock_key(key: str, action: str) -> str:
     """Return the key that holds the lock of a document and action."""
     return f"rapyer:{{{hash_tag(key)}}}:lock:{len(key)}:{key}:{action}"
+
+
+def queue_key(key: str, action: str) -> str:
+    """Return the key that holds the tickets of those who wait for a lock."""
+    return f"rapyer:{{{hash_tag(key)}}}:queue:{len(key)}:{key}:{action}"
+
+
+def wake_channel(station: str, key: str = "") -> str:
+    """Return the channel on which the waiters of one client and loop are woken.
+
+    It ends with the station, is in the slot of the key if there is one, and is one line whatever the key is.
+    """
+    if not key:
+        return f"rapyer:wake:{station}"
+    tag = hash_tag(key)
+    return f"rapyer:wake:{{{_stand_in(hash_slot(tag)) if LINE_END in tag else tag}}}:{station}"
 
 
 def lock_of(name: str) -> tuple[str, str]:
@@ -65,6 +98,11 @@ def lock_of(name: str) -> tuple[str, str]:
         raise ValueError(name)
     start, length = match.end(), int(match[1])
     return name[start : start + length], name[start + length + 1 :]
+
+
+def record_key(key: str, period: int) -> str:
+    """Return the key that keeps the answers of operations on a document that have to run exactly once."""
+    return f"rapyer:{{{hash_tag(key)}}}:once:{period}:{key}"
 
 
 def scratch_key(key: str) -> str:
@@ -84,5 +122,10 @@ def hash_tag(key: str) -> str:
         return key[start + 1 : end]
     if key and "}" not in key:
         return key
-    slot = hash_slot(key)
+    return _stand_in(hash_slot(key))
+
+
+@lru_cache(maxsize=4096)
+def _stand_in(slot: int) -> str:
+    """Return the least number that hashes to a slot."""
     return next(tag for tag in map(str, count()) if hash_slot(tag) == slot)

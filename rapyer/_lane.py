@@ -1,236 +1,342 @@
-"""One connection that many callers share: their calls are written together and answered in order.
+"""One connection to one address that many callers share: their calls are written together and answered in order.
 
 Rules:
-- A lane belongs to one event loop. It opens its connection with the client's own class and arguments, so TLS, users,
-  sockets and protocol versions are as configured.
-- A call on an idle lane is written at once; calls made while others are on their way are written together at the end of
-  the loop's turn. No call waits for company.
-- Replies come in order. A caller that was cancelled leaves its place in line, so nobody else's answer moves.
-- When the connection is lost, what was never written goes out on the next one; reads are repeated, a bounded
-  number of times; a write that was sent and not answered fails with `OutcomeUnknown`, never repeated.
-- redis-py repeats commands by itself; its connection is used here without that (`Retry` of zero).
+- A lane belongs to one event loop. It connects when there is something to send, and again after a loss; however many
+  callers wait, one task does that, with growing pauses that differ from process to process.
+- A call on an idle lane is written at once. Calls made while others are on their way are written together at the end
+  of the loop's turn, or as soon as there is a company of them, so that the server need not idle. No call waits for it.
+- A caller that was cancelled leaves its place in line, so nobody else's answer moves.
+- While the server is behind, calls wait here, and what their callers gave up is forgotten.
+- When the connection is lost, what was never written goes out on the next one; reads are repeated, as often as the
+  client's own `retry` allows; a write that was sent and not answered fails with `OutcomeUnknown`, never repeated.
+- redis-py repeats commands by itself; its connection is used here without that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import random
 from collections import deque
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from rapyer import _log
+from rapyer._wire import HIGH_WATER, LARGE, Call, open_wire
 from rapyer.errors import OutcomeUnknown
 
-#: How often a call is tried on a new connection, and the longest pause between two tries in seconds.
-ATTEMPTS = 4
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from rapyer._wire import Sendable, Wire
+
+#: How often a call is tried where the client has no `retry` of its own.
+TRIES = 6
+#: The longest pauses before the first and before any later try to connect again, in seconds; they are random below.
+FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
-#: Bytes waiting in the socket's buffer above which no more are written until the server took some.
-HIGH_WATER = 1 << 20
-
-
-class Call:
-    """One command on its way: packed bytes, who waits for it, whether it may be repeated."""
-
-    __slots__ = ("attempts", "future", "packed", "repeatable")
-
-    def __init__(self, packed: bytes, future: asyncio.Future[Any], *, repeatable: bool) -> None:
-        self.packed = packed
-        self.future = future
-        self.repeatable = repeatable
-        self.attempts = 0
+#: Waiting calls from which on those that were given up are looked for.
+CROWD = 1024
+#: Calls that are written without waiting for the end of the turn: the server works on them while others are made.
+COMPANY = 32
+#: What another connection may mend; any other failure to connect is the callers'.
+PASSING = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
 class Lane:
-    """A shared connection of one client in one event loop."""
+    """A shared connection of one client in one event loop.
+
+    Attributes:
+        name: its address, where its pool has one.
+        longest_pause: seconds before a try to connect again, at most.
+        beside: lanes to the same address, by the number of replicas that have to have their writes; they end with it.
+    """
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
+        self.name: str = getattr(pool, "name", "")
+        self.longest_pause = LONGEST_PAUSE
+        self.beside: dict[int, Any] = {}
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[Call] = deque()
-        self._sent: deque[Call] = deque()
+        self._waiting: deque[Sendable] = deque()
+        self._crowd = CROWD
+        self._wire: Wire | None = None
         self._scheduled = False
-        self._drain: asyncio.Task[None] | None = None
-        self._writer: Any = None
-        self._task: asyncio.Task[None] | None = None
-        self._connection: Any = None
-        self._stalled: Exception | None = None
-        self._progress = 0.0
+        self._failures = 0
+        self._told = False  # that there is no connection
+        self._connecting: asyncio.Task[None] | None = None
+        self._guard: AsyncGenerator[None, None] | None = None
 
     def __repr__(self) -> str:
         """Tell the state: connected or not, how many calls wait and how many are on their way."""
-        state = "idle" if self._connection is None else "connected"
-        return f"<Lane {state}, {len(self._waiting)} waiting, {len(self._sent)} sent>"
+        state, sent = ("idle", 0) if self._wire is None else ("connected", len(self._wire.sent))
+        return f"<Lane {state}, {len(self._waiting)} waiting, {sent} sent>"
 
-    async def call(self, packed: bytes, *, repeatable: bool) -> Any:
-        """Send one packed command and return its reply; an error reply is raised."""
-        future = self._loop.create_future()
-        self._waiting.append(Call(packed, future, repeatable=repeatable))
-        if self._task is None or self._task.done():
-            self._task = self._loop.create_task(self._run(), name="rapyer-lane")
-        elif not self._sent:
-            self._flush()
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for anything here."""
+        busy = self._waiting or self._connecting or (self._wire is not None and self._wire.sent)
+        return not busy and all(lane.idle for lane in self.beside.values())
+
+    def call(self, packed: bytes, *, repeatable: bool, first: bytes = b"", until: float = math.inf) -> Call:
+        """Send one packed command; the future that is returned gets its reply, or its error reply as an exception.
+
+        Args:
+            packed: its bytes.
+            repeatable: whether it may run twice.
+            first: a command to be written directly before it, whose reply is nobody's.
+            until: when it may be sent again for the last time, by the loop's clock.
+        """
+        call = self._made(packed, repeatable=repeatable)
+        call.first = first
+        call.until = until
+        self.send(call)
+        return call
+
+    def send(self, call: Sendable) -> None:
+        """Send a call, now or with others."""
+        self._waiting.append(call)
+        wire = self._wire
+        if wire is None:
+            self._connect()
+        elif len(self._waiting) >= COMPANY:
+            self.flush()
         elif not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
-        return await future
+            if wire.sent:
+                self.expect()
+            else:
+                self.flush()
+        if len(self._waiting) > self._crowd:
+            self._forget()
+
+    def _made(self, packed: bytes, *, repeatable: bool) -> Call:
+        call = Call(loop=self._loop)
+        call.packed = packed
+        call.repeatable = repeatable
+        call.tries = 0
+        call.first = b""
+        call.until = math.inf
+        call.unsure = False
+        call.outer = None
+        return call
+
+    def turn_away(self, error: BaseException) -> None:
+        """Give the error to calls that wait for a connection: none of them was sent."""
+        if self._wire is None:
+            self._give_up(error)
+        for lane in self.beside.values():
+            lane.turn_away(error)
 
     async def close(self) -> None:
         """Close the connection; calls that are still under way fail."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*(lane.close() for lane in self.beside.values()))
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            await guard.aclose()
+        else:
+            await self._shut()
 
-    # -- the lane's own task ---------------------------------------------------------------------------------------
+    def drop(self) -> None:
+        """Close the connection, whose client is gone or whose loop was closed; may be called in any thread."""
+        for lane in list(self.beside.values()):
+            lane.drop()
+        if not self._loop.is_closed():
+            with suppress(RuntimeError):  # closed meanwhile
+                self._loop.call_soon_threadsafe(self._abort)
+                return
+        self._waiting.clear()
+        if self._wire is not None:
+            self._wire.drop()
 
-    async def _run(self) -> None:
-        failures = 0
-        error: Exception = RedisConnectionError("the lane was closed")
-        try:
-            while True:
-                try:
-                    await self._connect()
-                    failures = 0
-                    await self._serve()
-                except (RedisError, OSError) as lost:
-                    error = lost
-                await self._disconnect()
-                failures += 1
-                self._settle(error)
-                if not self._waiting:
-                    return
-                await asyncio.sleep(_pause(failures))
-        finally:
-            await self._disconnect()
-            self._fail_all(RedisConnectionError("the lane was closed"))
+    # -- out -----------------------------------------------------------------------------------------------------------
 
-    async def _connect(self) -> None:
-        connection = self._pool.connection_class(**self._pool.connection_kwargs)
-        connection.retry = Retry(NoBackoff(), 0)
-        await connection.connect()
-        self._connection = connection
+    def expect(self) -> None:
+        """Write at the end of this turn of the loop."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._end_turn)
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-
-    async def _serve(self) -> None:
-        """Write and read until the connection is lost, which ends in its error."""
-        self._writer = self._connection._writer  # redis-py has no public way to write without waiting
-        self._flush()
-        watch = self._loop.create_task(self._watch(), name="rapyer-lane-watch")
-        try:
-            while True:
-                self._answer(await self._read())
-        except (RedisError, OSError) as error:
-            raise self._stalled or error from None
-        finally:
-            self._stalled = self._writer = None
-            tasks = [watch] if self._drain is None else [watch, self._drain]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _flush(self) -> None:
-        """Write everything that waits, unless the server is behind."""
+    def _end_turn(self) -> None:
         self._scheduled = False
-        if self._writer is None or self._drain is not None:
-            return
-        batch = self._take_batch()
-        if not batch:
-            return
-        self._writer.write(b"".join(batch) if len(batch) > 1 else batch[0])
-        if self._waiting or self._writer.transport.get_write_buffer_size() > HIGH_WATER:
-            self._drain = self._loop.create_task(self._drained(self._writer), name="rapyer-lane-drain")
+        self.flush()
 
-    async def _drained(self, writer: Any) -> None:
-        """Go on writing when the server has taken what it was sent."""
-        try:
-            await writer.drain()
-        except OSError:
-            return  # the reader meets the same lost connection and settles everything
-        finally:
-            self._drain = None
-        self._flush()
+    def flush(self) -> None:
+        """Write what waits, as much as the server takes."""
+        wire, waiting = self._wire, self._waiting
+        while waiting and wire is not None and wire.open:
+            wire.write(self._next_batch(waiting, wire.sent))
 
-    def _take_batch(self) -> list[bytes]:
-        if not self._sent:
-            self._progress = self._loop.time()
+    def _next_batch(self, waiting: deque[Sendable], sent: deque[Sendable]) -> bytes:
         batch: list[bytes] = []
         size = 0
-        while self._waiting and size < HIGH_WATER:
-            call = self._waiting.popleft()
-            if call.future.done():
+        while waiting and size < HIGH_WATER:
+            if batch and len(waiting[0].packed) > LARGE:
+                break
+            call = waiting.popleft()
+            if call.done():
                 continue
-            self._sent.append(call)
+            if call.first:
+                sent.append(_nobody(self._loop))
+                batch.append(call.first)
+            sent.append(call)
             batch.append(call.packed)
             size += len(call.packed)
-        return batch
+            if size > LARGE and len(batch) == 1 + bool(call.first):
+                break
+        return batch[0] if len(batch) == 1 else b"".join(batch)
 
-    async def _read(self) -> Any:
+    def _forget(self) -> None:
+        """Take out the calls that nobody waits for any more."""
+        self._waiting = deque(call for call in self._waiting if not call.done())
+        self._crowd = max(CROWD, 2 * len(self._waiting))
+
+    # -- connections ---------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        if self._connecting is None or self._connecting.done():
+            self._connecting = self._loop.create_task(self._open(), name="rapyer-lane")
+
+    async def _open(self) -> None:
+        """Connect, for as long as there are calls that wait for it."""
         try:
-            return await self._connection.read_response(disable_decoding=True, timeout=math.inf)
-        except ResponseError as error:
-            return error
+            while self._wire is None and self._waiting:
+                if self._failures:
+                    await asyncio.sleep(_pause(self._failures, self.longest_pause))
+                try:
+                    self._wire = await open_wire(self._pool, self)
+                    if self._told:
+                        _log.connected_again(self._pool, self._failures)
+                    self._told = False
+                except Exception as error:  # noqa: BLE001 - a credential provider may raise anything: callers get it
+                    self._failures += 1
+                    if not self._told:
+                        _log.cannot_connect(self._pool, error)
+                    self._told = True
+                    self._charge(error)
+        except asyncio.CancelledError:
+            self._give_up(RedisConnectionError("connecting was cancelled: the program ends its tasks"))
+            raise
+        finally:
+            self._connecting = None
+        if self._guard is None and self._wire is not None:
+            self._guard = self._guarded()
+            await self._guard.__anext__()
+        self.flush()
 
-    def _answer(self, reply: Any) -> None:
-        self._progress = self._loop.time()
-        future = self._sent.popleft().future
-        if future.done():
-            return
-        if isinstance(reply, Exception):
-            future.set_exception(reply)
-        else:
-            future.set_result(reply)
+    async def _guarded(self) -> AsyncGenerator[None, None]:
+        """Close with the loop: `asyncio.run` ends async generators that are left, so no task is needed for that."""
+        try:
+            yield
+        finally:
+            self._guard = None
+            await self._shut()
 
-    async def _watch(self) -> None:
-        """Give the connection up when calls are on it and no answer came for the client's `socket_timeout`."""
-        limit = self._connection.socket_timeout
-        while limit:
-            await asyncio.sleep(limit / 4)
-            if self._sent and self._loop.time() - self._progress > limit:
-                self._stalled = RedisTimeoutError(f"no answer from Redis for {limit} s")
-                await self._disconnect()
-                return
-
-    def _settle(self, error: Exception) -> None:
-        """Decide for every call under way: it goes out again, or its caller gets an error."""
-        again = []
-        for call in self._sent:
+    def lost(self, wire: Wire, error: BaseException) -> None:
+        """Decide for every call on a lost connection: it goes out again, or its caller gets an error."""
+        if self._wire is wire:
+            self._wire = None
+        if wire.answered and not wire.refused:
+            self._failures = 0
+        if wire.sent or wire.refused:
+            self._failures += 1
+        again = [*wire.refused]
+        for call in wire.sent:
             if call.repeatable:
+                call.unsure = True
                 again.append(call)
-            elif not call.future.done():
-                call.future.set_exception(_outcome_unknown(error))
-        self._sent.clear()
-        self._waiting.extendleft(reversed(again))
-        for call in self._waiting:
-            call.attempts += 1
-        fatal = not isinstance(error, (RedisConnectionError, RedisTimeoutError, OSError))
-        fatal = fatal or isinstance(error, AuthenticationError)
-        if fatal or any(call.attempts >= ATTEMPTS for call in self._waiting):
-            self._fail_all(error, spent=0 if fatal else ATTEMPTS)
+            else:
+                call.fail(_outcome_unknown(error))
+        if not self._told:
+            _log.connection_lost(self._pool, error, len(again), len(wire.sent) + len(wire.refused) - len(again))
+        self._told = True
+        self._waiting.extendleft(reversed(self._tried(again, error)))
+        if self._waiting:
+            self._connect()
 
-    def _fail_all(self, error: Exception, *, spent: int = 0) -> None:
-        """Fail what is on its way and, of what waits, the calls that were tried at least `spent` times."""
-        lost = [*self._sent, *(call for call in self._waiting if call.attempts >= spent)]
-        self._waiting = deque(call for call in self._waiting if call.attempts < spent)
-        self._sent.clear()
-        for call in lost:
-            if not call.future.done():
-                call.future.set_exception(error)
+    def _charge(self, error: Exception) -> None:
+        """Count a connection that did not come about against every call that waits for it."""
+        passing = isinstance(error, PASSING) and not isinstance(error, AuthenticationError)
+        if passing:
+            self._waiting = deque(self._tried(self._waiting, error))
+        else:
+            self._give_up(error)
+
+    def _tried(self, calls: deque[Sendable] | list[Sendable], error: BaseException) -> list[Sendable]:
+        """Return the calls that may be tried again; the others get the error."""
+        tries = _tries(self._pool)
+        left = []
+        for call in calls:
+            call.tries += 1
+            if call.done():
+                continue
+            if 0 <= tries <= call.tries or call.until <= self._loop.time():
+                call.fail(own_error(error))
+            else:
+                left.append(call)
+        return left
+
+    def _give_up(self, error: BaseException) -> None:
+        calls, self._waiting = self._waiting, deque()
+        for call in calls:
+            call.fail(own_error(error))
+
+    def _abort(self) -> None:
+        error = RedisConnectionError("the connection was closed by this program")
+        self._told = True  # no news
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._wire is not None:
+            self._waiting.extend(call for call in self._wire.sent if call.repeatable)
+            self._wire.abort(error)
+        self._give_up(error)
+
+    async def _shut(self) -> None:
+        wire, connecting = self._wire, self._connecting
+        self._abort()
+        if connecting is not None:
+            await asyncio.gather(connecting, return_exceptions=True)
+        if wire is not None:
+            await wire.gone
+        self._told = False
 
 
-def _pause(failures: int) -> float:
-    return random.uniform(0, min(LONGEST_PAUSE, 0.01 * 2**failures))  # noqa: S311 - jitter, no secret
+def _nobody(loop: asyncio.AbstractEventLoop) -> Call:
+    """Return who gets the reply of a command that another goes behind: nobody."""
+    nobody = Call(loop=loop)
+    nobody.repeatable = False
+    nobody.outer = None
+    nobody.cancel()
+    return nobody
 
 
-def _outcome_unknown(error: Exception) -> OutcomeUnknown:
+def _tries(pool: Any) -> Any:
+    """Return how often a call may be tried, less than 0 for no limit."""
+    retry = pool.connection_kwargs.get("retry")
+    if retry is None:
+        return TRIES
+    return -1 if retry._retries < 0 else retry._retries + 1
+
+
+def _pause(failures: int, longest: float) -> float:
+    return random.uniform(0, min(longest, FIRST_PAUSE * 2 ** min(failures - 1, 10)))  # noqa: S311 - jitter, no secret
+
+
+def own_error(error: BaseException) -> BaseException:
+    """Return the error for one of many callers: raising one object in all of them would chain their tracebacks."""
+    try:
+        own = copy.copy(error).with_traceback(None)
+    except TypeError:  # its class cannot be made again from its arguments
+        return error
+    own.__cause__ = error.__cause__
+    return own
+
+
+def _outcome_unknown(error: BaseException) -> OutcomeUnknown:
     unknown = OutcomeUnknown(
         "the connection was lost after a write was sent and before its answer: it may have run; "
         "read the document before repeating it"

@@ -1,4 +1,4 @@
-"""Locks of documents: acquire with load in one script, save with release in one script.
+"""One acquisition of one lock: acquire with load in one script, save with release and hand-over in one script.
 
 Rules:
 - A lock is a hash with its owner's token and a lease, which is renewed; the server ends it when the holder died.
@@ -9,35 +9,31 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-import random
-import uuid
+import os
+import socket
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
-from rapyer import _keys, _session
-from rapyer._dispatch import Where, dispatcher
-from rapyer._renewal import renewals
-from rapyer.errors import LockLost, LockTimeout, RapyerError, UsageError
+from rapyer import _keys, _log, _session
+from rapyer._dispatch import Care
+from rapyer._group import Place
+from rapyer._link import config_of
+from rapyer._ops import is_plain
+from rapyer._queue import queues
+from rapyer.errors import LockLost, LockTimeout, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rapyer._group import Group
     from rapyer._link import Document
     from rapyer._ops import Operation
+    from rapyer._queue import Queues
     from rapyer._session import Held
-
-logger = logging.getLogger("rapyer")
-
-#: Seconds between two looks at a taken lock, at first and at most.
-FIRST_PAUSE = 0.002
-LONGEST_PAUSE = 0.05
 
 
 class Lock:
-    """One acquisition of one lock.
+    """One acquisition.
 
     Args:
         client: where the document lives.
@@ -45,21 +41,47 @@ class Lock:
         key: the document's key.
         action: the lock's name; different names do not exclude each other.
         timeout: seconds to wait at most; None waits as long as it takes.
-        lease: seconds until the lock ends by itself.
+        lease: seconds until the lock ends by itself; None takes the model's.
     """
+
+    group: Group
+    turn: asyncio.Future[bytes]
+    _queues: Queues
+    _task: asyncio.Task[Any] | None
 
     def __init__(
         self, client: Any, config: Any, key: str, action: str, timeout: float | None, lease: float | None
     ) -> None:
         self._client = client
         self._config = config
-        self.key = key
-        self.action = action
         self._timeout = timeout
-        self._lock_key = _keys.lock_key(key, action)
+        if lease is None:
+            lease = config.lock_lease
+        milliseconds, ttl = _session.milliseconds(lease), _session.read_ttl(config)
+        lock_key, queue_key = _keys.lock_key(key, action), _keys.queue_key(key, action)
+        self.place = Place(key, action, lock_key, queue_key, lease, milliseconds, ttl)
         self._lost = False
-        self.lease: float = config.lock_lease if lease is None else lease
         self.held: Held | None = None
+        self.token = ""
+        self.fence = 0
+        self.info = ""
+
+    @property
+    def lock_key(self) -> str:
+        """The key of the lock's hash."""
+        return self.place.lock_key
+
+    @property
+    def entered(self) -> bool:
+        """Whether the lock was given."""
+        return self.token != ""
+
+    @property
+    def patient(self) -> bool:
+        """Whether it waits at all."""
+        return self._timeout != 0
+
+    # -- entering --------------------------------------------------------------------------------------------------
 
     async def acquire(self) -> bytes:
         """Wait for the lock and return the document's JSON text as it is under the lock.
@@ -70,57 +92,57 @@ class Lock:
             UsageError: this task holds it already.
         """
         self._check()
-        token = uuid.uuid4().hex
+        loop = asyncio.get_running_loop()
+        self._task = _session.current_task()
+        self._queues = queues(self._client)
+        self.turn = loop.create_future()
+        self.info = _info(self._task)
+        timer = loop.call_later(self._timeout, self.expire) if self._timeout else None
         try:
-            fence, text = await self._wait(token)
-        except LockTimeout:
+            text = await self._queues.enter(self)
+        except asyncio.CancelledError:
+            if self.was_lost():
+                raise LockLost(self.place.key, self.place.action) from None
             raise
-        except BaseException:
-            # The script may have run although its answer never came.
-            await self._give_back(token)
-            raise
-        self._enter(_session.Held(self.key, self.action, self._lock_key, token, fence, asyncio.current_task()))
+        finally:
+            if timer is not None:
+                timer.cancel()
+        place = self.place
+        self.held = held = _session.Held(place.key, place.action, place.lock_key, self.token, self.fence, self._task)
+        _session._held.set((*_session._held.get(), held))
         return text
 
-    def _enter(self, held: Held) -> None:
-        self.held = held
-        _session._held.set((*_session._held.get(), held))
-        renewals(self._client).add(held.token, self)
-
     def _check(self) -> None:
-        if self._timeout is not None and self._timeout < 0:
-            msg = f"timeout of lock {self.action!r} cannot be {self._timeout!r}: give seconds, 0 or more, or None"
+        place, timeout = self.place, self._timeout
+        if timeout is not None and not timeout >= 0:
+            msg = f"timeout of lock {place.action!r} cannot be {timeout!r}: give seconds, 0 or more, or None"
             raise UsageError(msg)
-        if not self.lease > 0:
-            msg = f"lease of lock {self.action!r} cannot be {self.lease!r}: give seconds, more than 0"
+        if not place.lease > 0:
+            msg = f"lease of lock {place.action!r} cannot be {place.lease!r}: give seconds, more than 0"
             raise UsageError(msg)
-        if any(lock.action == self.action for lock in _session.locks_on(self.key)):
-            msg = f"this task already holds lock {self.action!r} of {self.key!r}: do the work in the block it is in"
+        if any(lock.action == place.action for lock in _session.locks_on(place.key)):
+            msg = f"this task already holds lock {place.action!r} of {place.key!r}: do the work in the block it is in"
             raise UsageError(msg)
 
-    async def _wait(self, token: str) -> tuple[int, bytes]:
-        clock = asyncio.get_running_loop().time
-        give_up = math.inf if self._timeout is None else clock() + self._timeout
-        pause = FIRST_PAUSE
-        while True:
-            taken, *answer = await self._script(
-                "lock.acquire",
-                (self.key, self._lock_key),
-                (token, _session.milliseconds(self.lease), _session.read_ttl(self._config)),
-            )
-            if taken:
-                return int(answer[0]), answer[1]
-            left = min(max(answer[0] / 1000, FIRST_PAUSE), give_up - clock())
-            if left <= 0:
-                raise LockTimeout(self.key, self.action)
-            await asyncio.sleep(min(random.uniform(pause / 2, pause), left))  # noqa: S311 - jitter, no secret
-            pause = min(pause * 2, LONGEST_PAUSE)
+    def granted(self, token: str, fence: int) -> None:
+        """Learn that the lock was given, before the waiting task runs: it is renewed from now on."""
+        self.token, self.fence = token, fence
+        self._queues.renewals.add(token, self, self.place.lease)
+
+    def expire(self) -> None:
+        """Wait no more."""
+        if not self.turn.done():
+            self.turn.set_exception(LockTimeout(self.place.key, self.place.action))
+
+    # -- losing ----------------------------------------------------------------------------------------------------
 
     def lose(self) -> None:
         """Cancel the body: the lock is another's, or nobody's."""
         self._lost = True
-        if self.held is not None:
-            self.held.task.cancel()
+        self._queues.lost(self)
+        _log.lock_lost(self.place.key, self.place.action)
+        if self._task is not None:
+            self._task.cancel()
 
     def was_lost(self) -> bool:
         """Whether a cancellation that arrived is the one of `lose`, and no other is under way."""
@@ -130,57 +152,71 @@ class Lock:
         uncancel = getattr(task, "uncancel", None)  # came with Python 3.11
         return uncancel is None or uncancel() == 0
 
+    # -- leaving ---------------------------------------------------------------------------------------------------
+
     async def abandon(self) -> None:
         """Give the lock back after a failure, whose error is the one to be seen."""
         if self.held is not None:
-            await self._give_back(self._leave().token)
+            self._leave()
+            await self._queues.give_back(self, wait=not self._lost)
 
     async def release(self) -> None:
-        """Give the lock back.
+        """Give the lock back and hand it on. Whatever this raises, `abandon` has to follow.
 
         Raises:
             LockLost: it was held no more, so others may have been inside, too.
         """
-        held = self._leave()
-        if not await self._script("lock.release", (self._lock_key,), (held.token,)):
-            raise LockLost(self.key, self.action)
+        self._queues.renewals.remove(self.token, self.place.lease)
+        held = await self._queues.release(self, self._care())
+        self._leave()
+        if not held:
+            raise LockLost(self.place.key, self.place.action)
 
-    async def save_and_release(self, document: Document, operations: Sequence[Operation]) -> None:
-        """Write and give the lock back in one script.
+    def _care(self) -> Care | None:
+        """Return the care of a release: no replica need have it, since a lock that comes back ends with its lease."""
+        care = _session.care_of(self._config)
+        return None if care is None or not care.once else Care(once=True, replicas=0)
+
+    async def save_and_release(self, document: Document, changes: Sequence[Operation]) -> None:
+        """Write, give the lock back and hand it on in one script. Whatever this raises, `abandon` has to follow.
+
+        Args:
+            document: what was loaded under the lock.
+            changes: what to write, none inside another: `value.set` and `map.pop`.
 
         Raises:
             LockLost: the lock is held no more; nothing was written.
-            KeyNotFound: the document is gone; the lock is given back all the same.
+            KeyNotFound: the document is gone.
         """
-        if self.held is None or not operations:
+        if changes and document.key != self.place.key:
+            msg = f"the block changed the key of {self.place.key!r}: save() a copy with another key instead"
+            raise UsageError(msg)
+        if not all(map(is_plain, changes)):
+            # What cannot be written by its path takes the way of a pipeline, a script of its own.
+            await _session.apply([(document, change) for change in changes])
+            changes = ()
+        if not changes:
             await self.release()
             return
-        if document.key != self.key:
-            msg = f"the block changed the key of {self.key!r}: save() a copy with another key instead"
-            raise UsageError(msg)
-        renewals(self._client).remove(self.held.token)
-        await _session.apply([(document, operation) for operation in operations], release=self.held)
+        self._queues.renewals.remove(self.token, self.place.lease)
+        ttl = _session.milliseconds(config_of(document).ttl)
+        others = [lock for lock in _session.locks_on(self.place.key) if lock is not self.held]
+        await self._queues.save(self, others, (ttl, changes, _session.care_of(config_of(document))))
         self._leave()
 
-    def _leave(self) -> Held:
+    def _leave(self) -> None:
         held, self.held = self.held, None
-        if held is None:
-            msg = "this lock is not held"
-            raise UsageError(msg)
-        renewals(self._client).remove(held.token)
-        _session._held.set(tuple(lock for lock in _session._held.get() if lock is not held))
-        return held
+        _session._held.set(tuple([lock for lock in _session._held.get() if lock is not held]))
 
-    async def _give_back(self, token: str) -> None:
-        """Release if held, also while being cancelled; where Redis is out of reach the lease ends by itself."""
-        release = asyncio.ensure_future(self._script("lock.release", (self._lock_key,), (token,)))
-        try:
-            await asyncio.shield(release)
-        except (RapyerError, RedisError, OSError) as error:
-            logger.warning(
-                "lock %r of %r could not be given back, its lease will end: %s", self.action, self.key, error
-            )
 
-    async def _script(self, name: str, keys: tuple[str, ...], arguments: tuple[str, ...]) -> Any:
-        where = Where(self.key, "$", self.action)
-        return await dispatcher(self._client).script(name, keys, arguments, lambda _: where)
+def _info(task: Any) -> str:
+    """Return who asks, for people: host, process and task."""
+    name = "" if task is None else task.get_name()
+    if not name.isascii():
+        name = name.encode(errors="backslashreplace").decode()  # half a surrogate pair cannot be sent
+    return f"{_host()}\n{os.getpid()}\n{name}"
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from rapyer import _blocks, _classes, _codec, _keys, _ops, _query, _session
+from rapyer._blocks import LockBlock, LockOptions
 from rapyer._dispatch import Where, dispatcher
-from rapyer._lock import Lock
 from rapyer._node import Node, owner_of
 from rapyer._ops import Operation
 from rapyer._pipeline import Pipeline
@@ -17,7 +16,7 @@ from rapyer.errors import CorruptDocument, KeyNotFound, UsageError
 from rapyer.types._base import decode, load_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
 
     from typing_extensions import Self
 
@@ -65,7 +64,7 @@ class AtomicRedisModel(Node):
     async def _load_text(cls, key: str) -> bytes:
         ttl = _session.read_ttl(cls.Meta)
         script = "document.load_refresh" if ttl else "document.load"
-        caller = dispatcher(_session.bound_client(cls.Meta, cls.__name__))
+        caller = dispatcher(_session.bound_client(cls.Meta, cls))
         text: bytes = await caller.script(script, (key,), (ttl,) if ttl else (), lambda _: Where(key))
         return text
 
@@ -174,15 +173,15 @@ class AtomicRedisModel(Node):
             pydantic.ValidationError: a value does not fit; nothing is changed.
         """
         self._check_fields(kwargs)
-        if self._key_name in kwargs:
-            self._check_key_stays()
+        for name in self._key_fields & kwargs.keys():
+            self._check_key_stays(name)
         shadow = self._shadow(kwargs)
         recording = _session.recording_of(self._document())
         for name in kwargs:
             self._put(name, shadow.__dict__[name])
             self.__pydantic_fields_set__.add(name)
         if recording is not None:
-            recording.add(self._document(), *self._set_operations(*kwargs))
+            recording.add(self._document(), *map(self._set_operation, kwargs))
 
     async def aupdate(self, **kwargs: Any) -> None:
         """Set fields in Redis and here, and nothing else of the document.
@@ -199,8 +198,9 @@ class AtomicRedisModel(Node):
         """
         self._check_fields(kwargs)
         document = self._document()
-        if self._key_name in kwargs and document is self:
-            msg = f"{self._key_name!r} is the key of {type(self).__name__}: save() a copy with another one instead"
+        if document is self and not self._key_fields.isdisjoint(kwargs):
+            names = " and ".join(sorted(self._key_fields & kwargs.keys()))
+            msg = f"{names!r} is the key of {type(self).__name__}: save() a copy with another one instead"
             raise UsageError(msg)
         if not kwargs:
             return
@@ -270,7 +270,7 @@ class AtomicRedisModel(Node):
         Walks the keys with SCAN: one round trip for each thousand keys of the database. A key that is added or
         removed meanwhile may be in or not.
         """
-        client = _session.bound_client(cls.Meta, cls.__name__)
+        client = _session.bound_client(cls.Meta, cls)
         prefix = cls.class_key_initials()
         walk = _query.find_keys(client, prefix, lambda key: _classes.models.belongs(prefix, key))
         return [key async for key in walk]
@@ -285,7 +285,7 @@ class AtomicRedisModel(Node):
             CorruptDocument: one does not validate.
         """
         keys = await cls.afind_keys()
-        client = _session.bound_client(cls.Meta, cls.__name__)
+        client = _session.bound_client(cls.Meta, cls)
         found: list[Self] = []
         for start in range(0, len(keys), _query.LOAD_BATCH):
             texts = await _query.load_many(client, keys[start : start + _query.LOAD_BATCH], cls.Meta)
@@ -294,7 +294,7 @@ class AtomicRedisModel(Node):
 
     # -- blocks ----------------------------------------------------------------------------------------------------
 
-    def pipeline(self, ignore_if_deleted: bool = False) -> Pipeline:  # noqa: FBT001, FBT002 - as asked for
+    def pipeline(self, ignore_if_deleted: bool = False) -> Pipeline[Self]:  # noqa: FBT001, FBT002 - as asked for
         """Collect what the block does to this model and carry it out as one script, all or nothing.
 
         Entering refreshes the model (1 round trip); leaving sends the script (`batch.apply`, 1 round trip), after which
@@ -315,25 +315,29 @@ class AtomicRedisModel(Node):
         """
         return Pipeline(self._document(), self, ignore_if_deleted=ignore_if_deleted)
 
-    @asynccontextmanager
-    async def lock(
+    def lock(
         self,
         action: str = "default",
         save_at_end: bool = False,  # noqa: FBT001, FBT002 - as asked for
         *,
         timeout: float | None = None,
         lease: float | None = None,
-    ) -> AsyncGenerator[Self, None]:
+    ) -> LockBlock[Self]:
         """Hold an exclusive lock on this document while the block runs, and refresh self under it.
 
-        Two round trips in all: acquiring loads (`lock.acquire`); leaving saves and releases (`batch.apply`) or just
-        releases (`lock.release`).
+        Two round trips in all: acquiring loads (`lock.acquire`); leaving saves, releases and hands the lock to the next
+        waiter (`lock.save`, or `lock.release` without saving). First come, first served. Changes below names that
+        RedisJSON cannot write to by path are saved by a script of their own (`batch.apply`).
 
         Args:
             action: the lock's name; different actions of one document do not exclude each other.
             save_at_end: whether what the body changed, and only that, is saved when it ends without error.
             timeout: seconds to wait for the lock; None waits as long as it takes.
             lease: seconds until a lock whose holder died ends by itself; None means `Meta.lock_lease`.
+
+        Returns:
+            an async context manager that gives self. While the block runs its `fence` is the fencing number, which
+            only grows: `lock = user.lock()`, `async with lock: lock.fence`.
 
         Raises:
             LockTimeout: the lock was not to be had in time.
@@ -342,14 +346,11 @@ class AtomicRedisModel(Node):
             UsageError: this task holds the lock already.
         """
         document = self._document()
-        lock = document._new_lock(document.key, action, timeout, lease)
-        text = await lock.acquire()
-        async with _blocks.held(lock, type(document), document, text, save=save_at_end):
-            yield self
+        options = LockOptions(save_at_end, timeout, lease)
+        return LockBlock(type(document), lambda: document.key, self, action, options)
 
     @classmethod
-    @asynccontextmanager
-    async def lock_from_key(
+    def lock_from_key(
         cls,
         key: str,
         action: str = "default",
@@ -357,7 +358,7 @@ class AtomicRedisModel(Node):
         *,
         timeout: float | None = None,
         lease: float | None = None,
-    ) -> AsyncGenerator[Self, None]:
+    ) -> LockBlock[Self]:
         """Hold an exclusive lock on the document under a key and yield it as loaded under the lock; see `lock`.
 
         Args:
@@ -367,16 +368,8 @@ class AtomicRedisModel(Node):
             timeout: see `lock`.
             lease: see `lock`.
         """
-        full = cls._full_key(key)
-        lock = cls._new_lock(full, action, timeout, lease)
-        text = await lock.acquire()
-        async with _blocks.held(lock, cls, None, text, save=save_at_end) as model:
-            yield model
-
-    @classmethod
-    def _new_lock(cls, key: str, action: str, timeout: float | None, lease: float | None) -> Lock:
-        client = _session.bound_client(cls.Meta, cls.__name__)
-        return Lock(client, cls.Meta, key, action, timeout, lease)
+        options = LockOptions(save_at_end, timeout, lease)
+        return LockBlock(cls, lambda: cls._full_key(key), None, action, options)
 
 
 def _is_count(value: Any) -> bool:

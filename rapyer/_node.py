@@ -17,14 +17,14 @@ from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError
 from rapyer import _classes, _codec, _content, _keys, _session, _storable
 from rapyer._ops import Operation
 from rapyer._path import absolute, render
-from rapyer._schema import FieldReaders
+from rapyer._schema import FieldReaders, FieldWriters
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 from rapyer.types._base import STORAGE_CONFIG, decode, elsewhere, remembered
 from rapyer.types._container import Container, adopt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
@@ -44,19 +44,25 @@ class Node(BaseModel):
 
     __slots__ = ("_hint", "_own_pk", "_owner")
 
-    model_config = ConfigDict(validate_assignment=True, **STORAGE_CONFIG)
+    model_config: ClassVar[ConfigDict] = ConfigDict(validate_assignment=True, **STORAGE_CONFIG)
 
     Meta: ClassVar[Any] = RedisConfig()
     #: The class that plain models are linked with, which has all public methods.
     _public: ClassVar[Any] = None
     _plans: ClassVar[_classes.Plans]
     _readers: ClassVar[FieldReaders]
+    _writers: ClassVar[FieldWriters]
     _stored_names: ClassVar[Any]
     _key_name: ClassVar[Any] = None
+    #: The hash tag that leads the pk, and the fields that the key is made of.
+    _tag: ClassVar[Any] = ()
+    _key_fields: ClassVar[frozenset[str]] = frozenset()
+    #: Whether an instance of this class ever stood in another model; asking a slot that is empty is slow.
+    _was_inner: ClassVar[bool] = False
     _rapyer_plain: ClassVar[Any] = None
 
     if TYPE_CHECKING:
-        _hint: Any
+        _hint: ClassVar[Any]  # not a field to a type checker
 
         @classmethod
         def _read_document(cls, key: str, text: bytes) -> Self: ...
@@ -70,9 +76,12 @@ class Node(BaseModel):
         cls.Meta = _classes.make_config(cls, cls.__dict__.get("Meta"))
         cls._plans = _classes.Plans(cls, Node)
         cls._readers = FieldReaders(cls)
+        cls._writers = FieldWriters(cls)
         open_model = cls.model_config.get("extra") == "allow"
         cls._stored_names = _AnyName() if open_model else frozenset(cls.__pydantic_fields__)
         cls._key_name = _classes.key_field(cls)
+        cls._tag = _classes.tag_parts(cls)
+        cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
         if Node._public is None:
             return  # the public class itself
         for name in cls.__pydantic_fields__:
@@ -107,26 +116,31 @@ class Node(BaseModel):
             value = value.model_copy()
         _set(value, "_owner", owner)
         _set(value, "_hint", place)
+        if not value._was_inner:
+            type(value)._was_inner = True
         return value
 
     # -- places ----------------------------------------------------------------------------------------------------
 
     def _document(self) -> Any:
-        owner = owner_of(self)
+        owner = owner_of(self) if self._was_inner else None
         return self if owner is None else owner._document()
 
     def _steps(self) -> Steps:
-        owner = owner_of(self)
+        owner = owner_of(self) if self._was_inner else None
         return () if owner is None else (*owner._steps(), owner._place_of(self, self._hint))
 
     @property
     def pk(self) -> str:
-        """The primary key: the `KeyAnnotation` field as text, else a UUID4 of this instance."""
+        """The primary key: the `KeyAnnotation` field as text, else a UUID4 of this instance.
+
+        With `Meta.hash_tag` the tag leads it: `{customer-7}:<the rest>`.
+        """
         if self._key_name is not None:
-            return _classes.pk_text(self.__dict__[self._key_name])
+            return _classes.tagged(_classes.pk_text(self.__dict__[self._key_name]), self._tag, self.__dict__)
         own = own_pk(self)
         if own is None:
-            own = _keys.new_pks(1)[0]
+            own = _classes.tagged(_keys.new_pks(1)[0], self._tag, self.__dict__)
             _set(self, "_own_pk", own)
         return own
 
@@ -176,7 +190,7 @@ class Node(BaseModel):
     def _decode(self, place: Step, text: bytes) -> Any:
         if place not in type(self).__pydantic_fields__:
             return json.loads(text)
-        return self._readers[str(place)].validate_json(b"[%b]" % text, by_name=True, by_alias=False)[0]
+        return self._readers[str(place)].validate_json(text, by_name=True, by_alias=False)
 
     def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
         return self._field_arguments(self._shadow({str(place): value}), str(place))
@@ -194,6 +208,9 @@ class Node(BaseModel):
 
     @staticmethod
     def _field_arguments(model: Node, name: str) -> tuple[Argument, ...]:
+        writer = model._writers[name]
+        if writer is not None:
+            return _codec.arguments(writer(model.__dict__[name]))
         text = model._dump(include={name})
         if text == b"{}":
             msg = f"field {name!r} of {type(model).__name__} is excluded from what is stored"
@@ -224,35 +241,32 @@ class Node(BaseModel):
             if value is present and isinstance(value, Container):
                 return  # what an in-place operator gives back
             recording = None
-            if name == self._key_name:
-                self._check_key_stays()
+            if name in self._key_fields:
+                self._check_key_stays(name)
             if _session.is_recording() and name in self._stored_names:
-                recording = _session.recording_of(self._document())
+                document = self._document()
+                recording = _session.recording_of(document)
             if recording is None:
                 super().__setattr__(name, value)
                 return
             done = remembered(value, self, name, present)
             super().__setattr__(name, value)
-            recording.add(self._document(), *(done or self._set_operations(name)))
+            recording.add(document, *(done or (self._set_operation(name),)))
 
-    def _check_key_stays(self) -> None:
+    def _check_key_stays(self, name: str) -> None:
         if owner_of(self) is None and _session.recording_of(self._document()) is not None:
-            msg = f"{self._key_name!r} is the key of {type(self).__name__}: a pipeline cannot change it"
+            msg = f"{name!r} is the key of {type(self).__name__}: a pipeline cannot change it"
             raise UsageError(msg)
 
-    def _set_operations(self, *names: str) -> list[Operation]:
-        steps = self._steps()
-        return [Operation("value.set", steps, self._field_arguments(self, name), name) for name in names]
+    def _set_operation(self, name: str) -> Operation:
+        return Operation("value.set", self._steps(), self._field_arguments(self, name), name)
 
     # -- what pipelines need ---------------------------------------------------------------------------------------
 
-    def _snapshot(self) -> Any:
+    def _snapshot(self) -> Callable[[], None]:
         return _content.freeze(self)
 
-    def _restore(self, snapshot: Any) -> None:
-        snapshot()
-
-    def _refresh(self, fields: dict[Step, bytes | None]) -> None:
+    def _refresh(self, fields: Mapping[Step, bytes | None]) -> None:
         for name, text in fields.items():
             if text is None:
                 continue
@@ -295,6 +309,8 @@ _pk_slot = Node.__dict__["_own_pk"]
 
 
 def owner_of(model: Node) -> Any:
+    if not model._was_inner:
+        return None
     try:
         return _owner_slot.__get__(model)
     except AttributeError:

@@ -102,42 +102,50 @@ def writable(operation: Operation) -> Operation:
 _LAST_COUNTS = frozenset({"value.set", "map.set_item"})
 _ADD_UP = frozenset({"number.increase", "number.decrease"})
 _JOINED = frozenset({"text.append", "bytes.append", "list.extend", "set.add", "set.discard"})
+_SQUASHED = _LAST_COUNTS | _ADD_UP | _JOINED
 
 
-def squash(entries: Iterable[tuple[Any, Operation]]) -> list[tuple[Any, Operation]]:
+def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Operation]]:
     """Make one operation of several in a row on the same place where the outcome is the same for every document.
 
     In a row means: no other operation on the same top-level field of the document stands between.
     """
+    if len(entries) == 1:
+        return entries
     groups: list[tuple[Any, list[Operation]]] = []
-    latest: dict[tuple[int, Step | None], list[Operation]] = {}
+    latest: dict[int, dict[Step | None, list[Operation]]] = {}
     for document, operation in entries:
         place = operation.touches
-        group = latest.get((id(document), place))
+        places = latest.setdefault(id(document), {})
+        group = places.get(place)
         if group is not None and _fits(group[0], operation):
             group.append(operation)
             continue
-        groups.append((document, [operation]))
+        group = [operation]
+        groups.append((document, group))
         if place is None:
-            latest = {key: kept for key, kept in latest.items() if key[0] != id(document)}
+            places.clear()
         else:
-            latest[id(document), place] = groups[-1][1]
+            places[place] = group
+    if len(groups) == len(entries):
+        return entries
     return [(document, operation) for document, group in groups for operation in _merged(group)]
 
 
 def _fits(first: Operation, second: Operation) -> bool:
-    if (first.script, first.steps, first.member) != (second.script, second.steps, second.member):
+    script = second.script
+    if script != first.script or script not in _SQUASHED:
         return False
-    if first.script in _ADD_UP:
-        # Of one sign, the sum leaves the range exactly when one of the steps would.
-        return str(first.arguments[0])[:1] != "-" and str(second.arguments[0])[:1] != "-"
-    return first.script in _LAST_COUNTS or first.script in _JOINED
+    if first.steps != second.steps or first.member != second.member:
+        return False
+    # Of one sign, the sum leaves the range exactly when one of the steps would.
+    return script not in _ADD_UP or (first.arguments[0][0] != "-" and second.arguments[0][0] != "-")
 
 
 def _merged(group: list[Operation]) -> list[Operation]:
-    first = group[0]
     if len(group) == 1:
         return group
+    first = group[0]
     if first.script in _LAST_COUNTS:
         return group[-1:]
     if first.script in _ADD_UP:

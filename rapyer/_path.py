@@ -9,6 +9,7 @@ front is read as the one without: such a value is cut out of what it is in (`rea
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TypeAlias
 
 Step: TypeAlias = "str | int"
@@ -36,6 +37,7 @@ def render(steps: Steps) -> str:
     return "".join(map(render_step, steps))
 
 
+@lru_cache(maxsize=4096)
 def absolute(steps: Steps) -> str:
     """Return the JSONPath as Redis takes it."""
     return "$" + render(steps)
@@ -52,6 +54,7 @@ def readable_part(steps: Steps) -> Steps:
     return steps[: next(wrong, len(steps))]
 
 
+@lru_cache(maxsize=4096)
 def unwritable(steps: Steps) -> int | None:
     """Return the index of the first step that no path can be written through, or None."""
     return next((i for i, step in enumerate(steps) if not is_writable(step)), None)

@@ -8,19 +8,20 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from rapyer import _session
+from rapyer import _codec, _session
 from rapyer._keys import hash_slot
 from rapyer._link import config_of
 from rapyer._ops import squash
 from rapyer.errors import CrossSlot, KeyNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from rapyer._path import Step, Steps
+    from rapyer._ops import Operation
+    from rapyer._path import Step
 
 
 class Model(Protocol):
@@ -35,12 +36,13 @@ class Model(Protocol):
 
     def _snapshot(self) -> Any: ...
 
-    def _restore(self, snapshot: Any) -> None: ...
-
     def _refresh(self, fields: dict[Step, bytes | None]) -> None: ...
 
 
-class Pipeline:
+T = TypeVar("T")
+
+
+class Pipeline(Generic[T]):
     """An async context manager around a block whose changes are one script.
 
     Args:
@@ -49,15 +51,14 @@ class Pipeline:
         ignore_if_deleted: whether a document that is gone is left alone instead of a `KeyNotFound`.
     """
 
-    def __init__(self, model: Any, target: Any, *, ignore_if_deleted: bool) -> None:
+    def __init__(self, model: Any, target: T, *, ignore_if_deleted: bool) -> None:
         self._model = model
         self._target = target
         self._ignore = ignore_if_deleted
-        self._recording: _session.Recording | None = None
+        self._recording: _Recorder | None = None
         self._token: Any = None
-        self._snapshots: dict[int, Any] = {}
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> T:
         """Refresh the model, unless the block joins one around it, and start to record."""
         if self._model is not None and _session.recording_of(self._model) is not None:
             return self._target
@@ -65,7 +66,7 @@ class Pipeline:
         if self._model is not None:
             await self._load()
             documents = [self._model]
-        self._recording = _Recorder(_session._recording.get(), documents, self._snapshots)
+        self._recording = _Recorder(_session._recording.get(), documents)
         self._token = _session._recording.set(self._recording)
         return self._target
 
@@ -84,59 +85,70 @@ class Pipeline:
             return
         _session._recording.reset(self._token)
         if kind is not None:
-            self._put_back()
+            self._recording.put_back()
             return
         try:
             await self._commit(self._recording)
         except BaseException:
-            self._put_back()
+            self._recording.put_back()
             raise
-
-    def _put_back(self) -> None:
-        for document, snapshot in self._snapshots.values():
-            document._restore(snapshot)
 
     async def _commit(self, recording: _session.Recording) -> None:
         entries = squash(recording.entries)
         if not entries:
             return
-        _check_slots(document for document, _ in entries)
-        reads = _touched(entries)
+        if len(recording.touched) > 1:
+            _check_slots(document for document, _ in entries)
+        outcomes = _outcomes(entries)
+        reads = [
+            (document, (place,) if place else ())
+            for document, fields in outcomes
+            for place, text in fields.items()
+            if text is None
+        ]
         texts, _ = await _session.apply(entries, reads, skip_missing=self._ignore)
-        fresh: dict[int, tuple[Any, dict[Step, bytes | None]]] = {}
-        for (document, steps), text in zip(reads, texts, strict=True):
-            place = steps[0] if steps else ""
-            fresh.setdefault(id(document), (document, {}))[1][place] = text
-        for document, fields in fresh.values():
-            document._refresh(fields)
+        answers = iter(texts)
+        for document, fields in outcomes:
+            document._refresh({place: next(answers) if text is None else text for place, text in fields.items()})
 
 
 class _Recorder(_session.Recording):
     """A recording that remembers each model as it was before its first change."""
 
-    def __init__(self, outer: Any, documents: Any, snapshots: dict[int, Any]) -> None:
+    def __init__(self, outer: Any, documents: Any) -> None:
         super().__init__(outer, documents)
-        self._snapshots = snapshots
+        self._snapshots: list[Callable[[], None]] = []
         for document in documents or ():
-            snapshots[id(document)] = (document, document._snapshot())
+            self.touch(document)
 
     def touch(self, document: Any) -> None:
-        if id(document) not in self._snapshots:
-            self._snapshots[id(document)] = (document, document._snapshot())
+        super().touch(document)
+        self._snapshots.append(document._snapshot())
+
+    def put_back(self) -> None:
+        """Make every model what it was."""
+        for restore in self._snapshots:
+            restore()
 
 
-def _touched(entries: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Steps]]:
-    """Return what to read afterwards: each document's touched fields, or all of it."""
-    places: dict[int, tuple[Any, dict[Step | None, None]]] = {}
+def _outcomes(entries: Iterable[tuple[Any, Operation]]) -> list[tuple[Any, dict[Step, bytes | None]]]:
+    """Return for each document its touched fields, or "" for all of it, with the text they have afterwards if known."""
+    found: dict[int, tuple[Any, dict[Step | None, bytes | None]]] = {}
     for document, operation in entries:
-        places.setdefault(id(document), (document, {}))[1][operation.touches] = None
-    reads: list[tuple[Any, Steps]] = []
-    for document, touched in places.values():
-        if None in touched:
-            reads.append((document, ()))
-        else:
-            reads += [(document, (place,)) for place in touched if place is not None]
-    return reads
+        fields = found.setdefault(id(document), (document, {}))[1]
+        fields[operation.touches] = _outcome(operation)
+    return [
+        (document, {"": None} if None in fields else cast("dict[Step, bytes | None]", fields))
+        for document, fields in found.values()
+    ]
+
+
+def _outcome(operation: Operation) -> bytes | None:
+    """Return the JSON text that a top-level field has after the operation, where that is known beforehand."""
+    if operation.script != "value.set" or operation.steps:
+        return None
+    text = operation.arguments[0]
+    return text if isinstance(text, bytes) and _codec.is_simple(text) else None
 
 
 def _check_slots(documents: Iterable[Any]) -> None:

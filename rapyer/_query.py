@@ -2,43 +2,101 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _keys, _session
-from rapyer._dispatch import Where, dispatcher
+from rapyer._dispatch import FAILURES, Where, dispatcher
+from rapyer.errors import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+
+    from rapyer._dispatch import Dispatcher
 
 #: How many keys the server looks at per call: bounds how long it is busy at a time.
 SCAN_COUNT = 1000
 #: How many documents are read per script call.
 LOAD_BATCH = 100
+#: How often a cluster is walked again because keys may have moved from a node that was still to be walked.
+MOST_WALKS = 10
+#: Seconds before the next walk, longer each time.
+PAUSE = 0.05
 
 
 async def find_keys(client: Any, prefix: str, belongs: Callable[[str], bool]) -> AsyncIterator[str]:
     """Yield the key of every document with this prefix that was there during the whole walk.
 
-    One round trip for each thousand keys of the database.
+    One round trip for each thousand keys of the database; on a cluster two more for each primary, and all again while
+    slots move.
     """
     seen: set[str] = set()
-    cursor = b"0"
     caller = dispatcher(client)
-    while True:
-        cursor, page = await caller.command(
-            "SCAN", cursor, "MATCH", _keys.pattern(prefix), "COUNT", str(SCAN_COUNT), "TYPE", "ReJSON-RL"
-        )
-        for raw in page:
-            key = raw.decode()
-            if key not in seen and belongs(key):
-                seen.add(key)
-                yield key
-        if cursor == b"0":
-            return
+    for walk in range(MOST_WALKS):
+        last = walk == MOST_WALKS - 1
+        before = await _owners(caller)
+        # A node that fails is walked again with the others, unless this is the last time.
+        with suppress(*(() if last or not caller.clustered else FAILURES)):
+            async for key in _walk(caller, prefix):
+                if key not in seen and belongs(key):
+                    seen.add(key)
+                    yield key
+            if not caller.clustered or (before and before == await _owners(caller)):
+                return
+        await asyncio.sleep(PAUSE * walk)
+
+
+async def _walk(caller: Dispatcher, prefix: str) -> AsyncIterator[str]:
+    for node in await caller.primaries():
+        cursor = b"0"
+        while True:
+            cursor, page = await caller.command(
+                "SCAN",
+                *(cursor, "MATCH", _keys.pattern(prefix), "COUNT", str(SCAN_COUNT), "TYPE", "ReJSON-RL"),
+                at=node,
+            )
+            for raw in page:
+                yield raw.decode()
+            if cursor == b"0":
+                break
+
+
+async def _owners(caller: Dispatcher) -> dict[str, bytes] | None:
+    """Return of each primary which slots it says that it serves; None while one is on its way to another."""
+    if not caller.clustered:
+        return {}
+    owners = {}
+    for node in await caller.primaries():
+        try:
+            told = await caller.command("CLUSTER", "NODES", at=node)
+        except (*FAILURES, ServerError):
+            return None
+        words = next(line.split() for line in told.splitlines() if b"myself" in line)
+        slots = b" ".join(words[8:])
+        if b"[" in slots:
+            return None
+        owners[node.name] = slots
+    return owners
 
 
 async def load_many(client: Any, keys: Sequence[str], config: Any) -> list[tuple[str, bytes]]:
-    """Return keys and JSON texts of the documents that are still there; 1 round trip, script `document.load_many`."""
+    """Return keys and JSON texts of the documents that are still there.
+
+    1 round trip, script `document.load_many`; on a cluster one script for each slot, at the same time.
+    """
     caller = dispatcher(client)
-    texts = await caller.script("document.load_many", keys, (_session.read_ttl(config),), lambda i: Where(keys[i]))
-    return [(key, text) for key, text in zip(keys, texts, strict=True) if text]
+    ttl = _session.read_ttl(config)
+    groups = _keys.by_slot(keys) if caller.clustered else [keys]
+    calls = (caller.script("document.load_many", group, (ttl,), _place(group)) for group in groups)
+    loaded = await asyncio.gather(*calls)
+    return [
+        (key, text)
+        for group, texts in zip(groups, loaded, strict=True)
+        for key, text in zip(group, texts, strict=True)
+        if text
+    ]
+
+
+def _place(keys: Sequence[str]) -> Callable[[int], Where]:
+    return lambda index: Where(keys[index])

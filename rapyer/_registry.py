@@ -33,3 +33,14 @@ def scripts() -> Mapping[str, Script]:
     texts = sources()
     named = ((path.replace("/", "."), text) for path, text in texts.items() if not path.startswith("lib/"))
     return {name: compose(name, text, texts.__getitem__) for name, text in named}
+
+
+@cache
+def once_scripts() -> Mapping[str, Script]:
+    """Return the variant of every script that writes which keeps its answer, so that a repetition does not run."""
+    texts = sources()
+    return {
+        name: compose(name, texts[name.replace(".", "/")], texts.__getitem__, "lib/once")
+        for name, script in scripts().items()
+        if not script.repeatable
+    }

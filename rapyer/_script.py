@@ -51,7 +51,7 @@ class Script(msgspec.Struct, frozen=True):
 
     @property
     def repeatable(self) -> bool:
-        """Whether running twice is the same as once: the server refuses its writes, or it only sets an expiry."""
+        """Whether running twice is the same as once: the server refuses its writes, or its header says so."""
         return not {"no-writes", OWN_FLAG}.isdisjoint(self.header.flags)
 
 
@@ -94,17 +94,20 @@ def _words(section: str) -> tuple[str, ...]:
     return tuple(word for word in section.split() if word != "-")
 
 
-def compose(name: str, text: str, read: Callable[[str], str]) -> Script:
+def compose(name: str, text: str, read: Callable[[str], str], around: str = "") -> Script:
     """Return the script of this name and source.
 
     Args:
         name: as it is called, `list.extend`.
         text: the source of its own file.
         read: gives the source of an include by its name, `lib/prelude`; raises KeyError when there is none.
+        around: an include whose function of the same name is given the script as a function.
     """
     header = parse_header(name, text)
     body: list[str] = []
     _expand(name, text, read, body, [], set())
+    if around:
+        body = [*read(around).splitlines(), f"return {around.rpartition('/')[2]}(function()", *body, "end)"]
     flags = [flag for flag in header.flags if flag != OWN_FLAG]
     shebang = "#!lua" + (f" flags={','.join(flags)}" if flags else "")
     source = "\n".join([shebang, *body, ""]).encode()

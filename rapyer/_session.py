@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rapyer import _codec, _keys
-from rapyer._dispatch import Where, dispatcher
+from rapyer._dispatch import Care, Where, dispatcher
 from rapyer._link import config_of
 from rapyer._ops import is_plain, splices, writable
 from rapyer._path import absolute, readable_part
+from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from rapyer._dispatch import Dispatcher
     from rapyer._link import Document
     from rapyer._ops import Argument, Operation
-    from rapyer._path import Steps
+    from rapyer._path import Step, Steps
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -43,29 +44,32 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Recording:
-    """The operations collected by one `pipeline()` block."""
+    """The operations collected by one `pipeline()` block.
+
+    Args:
+        outer: the recording of the block around this one.
+        documents: those it covers; None for all.
+    """
 
     def __init__(self, outer: Recording | None, documents: Sequence[Document] | None) -> None:
         self.outer = outer
         self.task = asyncio.current_task()
-        self.covers_all = documents is None
-        self.documents: dict[int, Document] = {id(document): document for document in documents or ()}
+        self.covered = None if documents is None else {id(document) for document in documents}
+        self.touched: dict[int, Document] = {}
         self.entries: list[tuple[Document, Operation]] = []
 
-    def covers(self, document: Document) -> bool:
-        """Whether changes of this document belong here."""
-        return self.covers_all or id(document) in self.documents
-
     def touch(self, document: Document) -> None:
-        """Take notice that a document is about to change."""
+        """Take notice of a document that is about to change for the first time."""
+        self.touched[id(document)] = document
 
     def add(self, document: Document, *operations: Operation) -> None:
         """Collect operations in order."""
-        self.documents.setdefault(id(document), document)
-        self.entries += [(document, operation) for operation in operations]
+        for operation in operations:
+            self.entries.append((document, operation))
 
 
 _recording: ContextVar[Recording | None] = ContextVar("rapyer_recording", default=None)
+_once: ContextVar[bool] = ContextVar("rapyer_once", default=False)
 _held: ContextVar[tuple[Held, ...]] = ContextVar("rapyer_held", default=())
 
 
@@ -79,16 +83,18 @@ def recording_of(document: Document) -> Recording | None:
     recording = _recording.get()
     if recording is None:
         return None
-    task = _current_task()
+    task = current_task()
     while recording is not None:
-        if recording.task is task and recording.covers(document):
-            recording.touch(document)
+        if recording.task is task and (recording.covered is None or id(document) in recording.covered):
+            if id(document) not in recording.touched:
+                recording.touch(document)
             return recording
         recording = recording.outer
     return None
 
 
-def _current_task() -> asyncio.Task[Any] | None:
+def current_task() -> asyncio.Task[Any] | None:
+    """Return the running task, if there is one."""
     try:
         return asyncio.current_task()
     except RuntimeError:  # a thread without a loop got a copy of the context
@@ -100,7 +106,7 @@ def locks_on(key: str) -> tuple[Held, ...]:
     held = _held.get()
     if not held:
         return ()
-    task = _current_task()
+    task = current_task()
     return tuple(lock for lock in held if lock.key == key and lock.task is task)
 
 
@@ -110,14 +116,14 @@ def client_of(document: Document) -> Any:
     Raises:
         UsageError: there is none.
     """
-    return bound_client(config_of(document), type(document).__name__)
+    return bound_client(config_of(document), type(document))
 
 
-def bound_client(config: Any, name: str) -> Any:
-    """Return the client of a model with these options."""
+def bound_client(config: Any, cls: type[Any]) -> Any:
+    """Return the client of a model class with these options."""
     if config.redis is None:
         msg = (
-            f"{name} is bound to no Redis: `await init_rapyer(redis_client)` once at the start, "
+            f"{cls.__name__} is bound to no Redis: `await init_rapyer(redis_client)` once at the start, "
             f"or give the model `class Meta: redis = redis_client`"
         )
         raise UsageError(msg)
@@ -139,6 +145,14 @@ def read_ttl(config: Any) -> str:
     return milliseconds(config.ttl) if config.refresh_ttl else ""
 
 
+def care_of(config: RedisConfig) -> Care | None:
+    """Return what a model's writes are asked for beyond running; None for nothing."""
+    if not (RedisConfig.careful or _once.get()):
+        return None
+    once, replicas = _once.get() or config.exactly_once, config.min_replicas
+    return Care(once, replicas) if once or replicas else None
+
+
 async def run(document: Document, *operations: Operation) -> list[Any] | None:
     """Collect the operations if the task is recording this document, else run them as one script.
 
@@ -150,27 +164,39 @@ async def run(document: Document, *operations: Operation) -> list[Any] | None:
     if recording is not None:
         recording.add(document, *operations)
         return None
-    if len(operations) == 1 and is_plain(operations[0]):
-        return await _run_one(document, operations[0])
+    return await send(document, *operations)
+
+
+def send(document: Document, *operations: Operation) -> Awaitable[list[Any]]:
+    """Run operations as one script, whatever the task is recording; see `run`."""
+    if len(operations) > 1 or not is_plain(operations[0]):
+        return _send_batch(document, *operations)
+    operation, key, config = operations[0], document.key, config_of(document)
+    caller = dispatcher(bound_client(config, type(document)))
+    keys, head = _head(key, config)
+    care = care_of(config)
+    return caller.script(operation.script, keys, (*head, *operation.flat()), lambda _: where(key, operation), care)
+
+
+async def _send_batch(document: Document, *operations: Operation) -> list[Any]:
     last = operations[-1]
     readable = readable_part(last.steps)
     texts, extra = await apply([(document, operation) for operation in operations], [(document, readable)])
     return [_codec.cut_out(texts[0], last.steps[len(readable) :]), extra]
 
 
-async def _run_one(document: Document, operation: Operation) -> list[Any]:
-    key, config = document.key, config_of(document)
-    locks = locks_on(key)
-    keys = [key, *(lock.lock_key for lock in locks)]
-    head = (milliseconds(config.ttl), str(len(locks)), *(lock.token for lock in locks))
-    caller = dispatcher(bound_client(config, type(document).__name__))
-    reply: list[Any] = await caller.script(
-        operation.script, keys, (*head, *operation.flat()), lambda _: _where(key, operation)
-    )
-    return reply
+def _head(key: str, config: Any) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the keys of a script that changes one document, and its first arguments."""
+    ttl = "" if config.ttl is None else milliseconds(config.ttl)
+    locks = locks_on(key) if _held.get() else ()
+    if not locks:
+        return (key,), (ttl, "0")
+    keys = (key, *(lock.lock_key for lock in locks))
+    return keys, (ttl, str(len(locks)), *(lock.token for lock in locks))
 
 
-def _where(key: str, operation: Operation | None) -> Where:
+def where(key: str, operation: Operation | None) -> Where:
+    """Return the place an operation works on, for errors."""
     path = "$"
     if operation is not None:
         path = absolute(operation.steps if operation.member is None else (*operation.steps, operation.member))
@@ -182,7 +208,6 @@ async def apply(
     reads: Sequence[tuple[Document, Steps]] = (),
     *,
     skip_missing: bool = False,
-    release: Held | None = None,
 ) -> tuple[list[bytes | None], Any]:
     """Run operations as one script, all or none, then read; 1 round trip.
 
@@ -190,74 +215,99 @@ async def apply(
         entries: what to do, in order.
         reads: what to read afterwards.
         skip_missing: whether operations on documents that are gone are left out instead of refused.
-        release: a lock on the only document to give back in the same script.
 
     Returns:
         the JSON texts read, None where there is nothing, and what the last operation answered.
     """
-    batch = _Batch(entries, reads, skip_missing=skip_missing, release=release)
-    caller = dispatcher_of(batch.documents[0])
-    texts, extra = await caller.script("batch.apply", batch.keys, batch.arguments, batch.where)
+    batch = _Batch(entries, reads)
+    keys, arguments = batch.call("skip" if skip_missing else "refuse")
+    caller = dispatcher_of((entries or reads)[0][0])
+    texts, extra = await caller.script("batch.apply", keys, arguments, batch.where, batch.care())
     return [text or None for text in texts], extra
+
+
+class _Share:
+    """What a batch does to one document."""
+
+    __slots__ = ("depth", "document", "number", "places", "undo")
+
+    def __init__(self, document: Document, number: int) -> None:
+        self.document = document
+        self.number = str(number)
+        self.places: set[Step | None] = set()
+        self.depth = 0  # of names on a path that cannot be written to
+        self.undo = False
+
+    def change(self, operation: Operation) -> str:
+        """Take note of a change; return "1" if it works on what an earlier one of this document changes."""
+        place, places = operation.touches, self.places
+        # None is the whole document.
+        dependent = place in places or None in places or (place is None and bool(places))
+        places.add(place)
+        self.undo = self.undo or dependent
+        return "1" if dependent else "0"
+
+    def head(self, missing: str) -> tuple[list[str], list[str]]:
+        """Return the keys and the first arguments of this document."""
+        key = self.document.key
+        locks = locks_on(key)
+        keys = [key, *(lock.lock_key for lock in locks)]
+        own = 0
+        if self.undo or self.depth:
+            own = 1 + self.depth
+            scratch = _keys.scratch_key(key)
+            keys += [scratch, *(f"{scratch}:{i}" for i in range(self.depth))]
+        ttl = milliseconds(config_of(self.document).ttl)
+        return keys, [ttl, missing, str(own), str(len(locks)), *(lock.token for lock in locks)]
 
 
 class _Batch:
     """Keys and arguments of one `batch.apply` call."""
 
-    def __init__(
-        self,
-        entries: Sequence[tuple[Document, Operation]],
-        reads: Sequence[tuple[Document, Steps]],
-        *,
-        skip_missing: bool,
-        release: Held | None,
-    ) -> None:
-        self.entries = entries
-        self.documents = list({id(doc): doc for doc, _ in [*entries, *reads]}.values())
-        self.keys: list[str] = []
-        self.arguments: list[Argument] = [str(len(self.documents))]
-        self._numbers = {id(document): str(i) for i, document in enumerate(self.documents, 1)}
-        flags = self._dependent()
-        for document in self.documents:
-            self._add_document(document, undo="1" in flags, skip="skip" if skip_missing else "refuse")
-        self._add_operations(flags)
-        self.arguments.append(str(len(reads)))
+    def __init__(self, entries: Sequence[tuple[Document, Operation]], reads: Sequence[tuple[Document, Steps]]) -> None:
+        self._entries = entries
+        self._reads = reads
+        self._shares: dict[int, _Share] = {}
+        self._body: list[Argument] = [str(len(entries))]
+        shares = self._shares
+        for document, operation in entries:
+            self._add(shares.get(id(document)) or self._share(document), operation)
+        self._body.append(str(len(reads)))
         for document, steps in reads:
-            self.arguments += [self._numbers[id(document)], absolute(steps)]
-        self.arguments.append(str(self.keys.index(release.lock_key) + 1) if release else "")
+            self._body += (self._share(document).number, absolute(steps))
 
-    def _dependent(self) -> list[str]:
-        """Flag the operations that work on what an earlier one changes."""
-        touched: dict[int, set[Any]] = {}
-        flags = []
-        for document, operation in self.entries:
-            places = touched.setdefault(id(document), set())
-            place = operation.touches  # None is the whole document
-            dependent = bool(places) if place is None else place in places or None in places
-            flags.append("1" if dependent else "0")
-            places.add(place)
-        return flags
+    def _share(self, document: Document) -> _Share:
+        share = self._shares.get(id(document))
+        if share is None:
+            share = self._shares[id(document)] = _Share(document, len(self._shares) + 1)
+        return share
 
-    def _add_document(self, document: Document, *, undo: bool, skip: str) -> None:
-        key = document.key
-        locks = locks_on(key)
-        depth = max((splices(op) for doc, op in self.entries if doc is document), default=0)
-        own = (
-            [_keys.scratch_key(key), *(f"{_keys.scratch_key(key)}:{i}" for i in range(depth))] if undo or depth else []
-        )
-        self.keys += [key, *(lock.lock_key for lock in locks), *own]
-        ttl = milliseconds(config_of(document).ttl)
-        self.arguments += [ttl, skip, str(len(own)), str(len(locks)), *(lock.token for lock in locks)]
+    def _add(self, share: _Share, operation: Operation) -> None:
+        flag = share.change(operation)
+        if not is_plain(operation):
+            share.depth = max(share.depth, splices(operation))
+            operation = writable(operation)
+        self._body += (share.number, flag, operation.script, *operation.flat())
 
-    def _add_operations(self, flags: list[str]) -> None:
-        self.arguments.append(str(len(self.entries)))
-        for (document, operation), flag in zip(self.entries, flags, strict=True):
-            ready = writable(operation)
-            self.arguments += [self._numbers[id(document)], flag, ready.script, *ready.flat()]
+    def call(self, missing: str) -> tuple[list[str], list[Argument]]:
+        """Return keys and arguments; missing: what to do about a document that is gone, "refuse" or "skip" it."""
+        keys: list[str] = []
+        arguments: list[Argument] = [str(len(self._shares))]
+        for share in self._shares.values():
+            more, head = share.head(missing)
+            keys += more
+            arguments += head
+        return keys, arguments + self._body
+
+    def care(self) -> Care | None:
+        """Return the most that any of the models asks for."""
+        found = (care_of(config_of(share.document)) for share in self._shares.values())
+        cares = [care for care in found if care is not None]
+        return Care(any(care.once for care in cares), max(care.replicas for care in cares)) if cares else None
 
     def where(self, index: int) -> Where:
         """Return the place an operation works on."""
-        if not self.entries:
-            return _where(self.documents[0].key, None)
-        document, operation = self.entries[index]
-        return _where(document.key, operation)
+        if not self._entries:
+            return where(self._reads[0][0].key, None)
+        document, operation = self._entries[index]
+        return where(document.key, operation)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
-from rapyer import _classes
+from rapyer import _classes, _queue, _session
 from rapyer._dispatch import close_all, dispatcher
 from rapyer._model import AtomicRedisModel
 from rapyer._pipeline import Pipeline
 from rapyer.errors import ServerError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OLDEST_SERVER = (7, 0)
 _GET_ONE = (
@@ -26,7 +30,8 @@ async def init_rapyer(redis: Any = None, *, ttl: float | None = None) -> None:
     Two round trips. Calling it again rebinds. Models defined later are bound, too.
 
     Args:
-        redis: a `redis.asyncio` client, `decode_responses` on or off, or a URL; None keeps the present one.
+        redis: a `redis.asyncio` client (`Redis`, `RedisCluster`, a Sentinel's master), `decode_responses` on or off,
+            or a URL, for a cluster `redis+cluster://` or `rediss+cluster://`; None keeps the present one.
         ttl: seconds until documents expire, for models without a ttl of their own; None means never.
 
     Raises:
@@ -34,7 +39,7 @@ async def init_rapyer(redis: Any = None, *, ttl: float | None = None) -> None:
         UsageError: there is neither a client here nor one that was bound before.
         redis.exceptions.ConnectionError: no Redis answers there.
     """
-    client = Redis.from_url(redis) if isinstance(redis, str) else redis
+    client = client_of(redis) if isinstance(redis, str) else redis
     if client is None:
         client = AtomicRedisModel.Meta.redis
     if client is None:
@@ -48,15 +53,27 @@ async def init_rapyer(redis: Any = None, *, ttl: float | None = None) -> None:
     AtomicRedisModel.Meta.ttl = ttl
 
 
+def client_of(url: str) -> Any:
+    """Return a client for a URL, for a cluster if its scheme says so."""
+    scheme, _, rest = url.partition("://")
+    if scheme.endswith("+cluster"):
+        return RedisCluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}")
+    return Redis.from_url(url)
+
+
 async def _check_server(client: Any) -> None:
     caller = dispatcher(client)
-    info = (await caller.command("INFO", "server")).decode()
+    await caller.everywhere(lambda node: _check_node(caller, node))
+
+
+async def _check_node(caller: Any, node: Any) -> None:
+    info = (await caller.command("INFO", "server", at=node)).decode()
     lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     version = lines.get("redis_version", "0")
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
         command, msg = "INFO", f"the server is Redis {version}, rapyer needs 7.0 or newer: {_GET_ONE}"
         raise ServerError(command, msg)
-    commands = await caller.command("COMMAND", "INFO", "JSON.SET", "JSON.GET", "JSON.MERGE")
+    commands = await caller.command("COMMAND", "INFO", "JSON.SET", "JSON.GET", "JSON.MERGE", at=node)
     if not all(commands):
         command, msg = "COMMAND INFO", f"the server (Redis {version}) has no RedisJSON with JSON.MERGE: {_GET_ONE}"
         raise ServerError(command, msg)
@@ -67,6 +84,7 @@ async def teardown_rapyer() -> None:
 
     Idempotent. Clients that were passed in stay open and are unbound from all models without a client of their own.
     """
+    await _queue.close_all()
     await close_all()
     while _opened:
         client = _opened.pop()
@@ -86,7 +104,21 @@ async def get(key: str) -> Any:
     return await _classes.models.of_key(key).get(key)
 
 
-def pipeline(*, ignore_if_deleted: bool = False) -> Pipeline:
+@contextmanager
+def exactly_once() -> Iterator[None]:
+    """Have every write of the block run exactly once, as with `Meta.exactly_once`: `with rapyer.exactly_once(): ...`.
+
+    A write that was sent and not answered is repeated under its operation id until its first answer is known. Tasks
+    started inside are in the block, too. `OutcomeUnknown` is left for a Redis that stays away.
+    """
+    token = _session._once.set(True)
+    try:
+        yield
+    finally:
+        _session._once.reset(token)
+
+
+def pipeline(*, ignore_if_deleted: bool = False) -> Pipeline[None]:
     """Collect what the block does to any number of models and carry it out as one script, all or nothing.
 
     Models are not refreshed on entry: `load()` those whose values the body reads. Else as `AtomicRedisModel.pipeline`.

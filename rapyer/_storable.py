@@ -161,7 +161,7 @@ def _relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
             object.__setattr__(new, slot, copy(getattr(value, slot)))
         for name, item in new.__dict__.items():
             if name in linked.__pydantic_fields__ and _holds_plain(item):
-                new.__dict__[name] = linked._readers[name].validate_python([item])[0]
+                new.__dict__[name] = linked._readers[name].validate_python(item)
         return new
 
     return convert

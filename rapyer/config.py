@@ -1,13 +1,13 @@
-"""`RedisConfig`: the options of a model, looked up along the chain of its parents.
+"""`RedisConfig`: the options of a model, handed down from those of its parents.
 
-A model's `Meta` holds only what that model was given; everything else is asked of the parent model's `Meta`, up
-to `AtomicRedisModel.Meta`, which `init_rapyer` binds. So binding a class binds all below it that have
-no value of their own.
+What a model's `Meta` was not given comes from the parent model's `Meta`, up to `AtomicRedisModel.Meta`, which
+`init_rapyer` binds. So binding a class binds all below it that have no value of their own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rapyer.errors import UsageError
 
@@ -22,17 +22,27 @@ DEFAULTS: Mapping[str, Any] = {
     "ttl": None,
     "refresh_ttl": False,
     "lock_lease": 30.0,
+    "hash_tag": None,
+    "exactly_once": False,
+    "min_replicas": 0,
 }
 
 
-class RedisConfig:
-    """Options of one model class.
+_CAREFUL = frozenset({"exactly_once", "min_replicas"})
 
-    Args:
+
+class RedisConfig:
+    """Options of one model class, given by name.
+
+    Attributes:
         redis: a `redis.asyncio` client; None means the one given to `init_rapyer`.
         ttl: seconds until a document expires, counted from its last write; None means never.
         refresh_ttl: whether reads push the expiry out, too.
         lock_lease: seconds a crashed lock holder can block others.
+        hash_tag: a field's name, or a text with fields in braces, like "shop-{shop}": documents of any models for which
+            it gives the same text share a hash slot of a cluster. It leads the pk, and is fixed with the class.
+        exactly_once: whether writes that were sent and not answered are repeated until they are known, and run once.
+        min_replicas: how many replicas have to have a write before it counts as done.
 
     Raises:
         UsageError: an option is unknown or its value makes no sense.
@@ -42,9 +52,20 @@ class RedisConfig:
     ttl: float | None
     refresh_ttl: bool
     lock_lease: float
+    _own: set[str]
+    _children: weakref.WeakSet[RedisConfig]
+    hash_tag: str | None
+    exactly_once: bool
+    min_replicas: int
+    #: Whether any model ever asked for one of the last two: until then nobody looks for them.
+    careful: ClassVar[bool] = False
 
     def __init__(self, parent: RedisConfig | None = None, /, **options: Any) -> None:
-        object.__setattr__(self, "_parent", parent)
+        # Every option lies in every config, so that asking for one costs nothing; changes are handed down.
+        inherited = DEFAULTS if parent is None else {name: vars(parent)[name] for name in DEFAULTS}
+        vars(self).update(inherited, _own=set(), _children=weakref.WeakSet())
+        if parent is not None:
+            parent._children.add(self)
         for name, value in options.items():
             setattr(self, name, value)
 
@@ -57,19 +78,18 @@ class RedisConfig:
         if name in _CHECKS and not _CHECKS[name](value):
             msg = f"Meta option {name!r} cannot be {value!r}; {_WANTED[name]}"
             raise UsageError(msg)
-        object.__setattr__(self, name, value)
+        if name in _CAREFUL and value:
+            RedisConfig.careful = True
+        self._own.add(name)
+        changed = [self]
+        while changed:
+            config = changed.pop()
+            vars(config)[name] = value
+            changed += [child for child in config._children if name not in child._own]
 
-    def __getattr__(self, name: str) -> Any:
-        """Ask the parent for an option that this model was not given."""
-        if name not in DEFAULTS:
-            raise AttributeError(name)
-        config = vars(self)["_parent"]
-        while config is not None:
-            own = vars(config)
-            if name in own:
-                return own[name]
-            config = own["_parent"]
-        return DEFAULTS[name]
+    def own_options(self) -> dict[str, Any]:
+        """Return the options that were given to this config itself."""
+        return {name: vars(self)[name] for name in DEFAULTS if name in self._own}
 
     def __repr__(self) -> str:
         """Show the options in force."""
@@ -90,9 +110,15 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "ttl": lambda value: value is None or _is_seconds(value),
     "refresh_ttl": lambda value: isinstance(value, bool),
     "lock_lease": _is_seconds,
+    "exactly_once": lambda value: isinstance(value, bool),
+    "min_replicas": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    "hash_tag": lambda value: value is None or (isinstance(value, str) and value != ""),
 }
 _WANTED = {
     "ttl": "give seconds, at least 0.001, or None",
     "refresh_ttl": "give True or False",
     "lock_lease": "give seconds, at least 0.001",
+    "exactly_once": "give True or False",
+    "min_replicas": "give a number, 0 or more",
+    "hash_tag": "give a field's name or a text with fields in braces",
 }

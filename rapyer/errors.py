@@ -13,6 +13,7 @@ __all__ = [
     "LockError",
     "LockLost",
     "LockTimeout",
+    "NotReplicated",
     "OutOfRange",
     "OutcomeUnknown",
     "PathNotFound",
@@ -151,6 +152,30 @@ class LockLost(LockError):
 
 class OutcomeUnknown(RapyerError, ConnectionError):
     """A write was sent and the connection was lost before its answer: it may have run, once, or not."""
+
+
+class NotReplicated(RapyerError):
+    """The write was carried out, but in time fewer replicas had it than `Meta.min_replicas` asks for.
+
+    It is on the primary, and may be lost if the primary is.
+
+    Args:
+        key: the document's Redis key.
+        wanted: how many replicas the model asks for.
+        found: how many had the write.
+    """
+
+    def __init__(self, key: str, wanted: int, found: int) -> None:
+        super().__init__(key, wanted, found)
+        self.key = key
+        self.wanted = wanted
+        self.found = found
+
+    def _message(self) -> str:
+        return (
+            f"the write to {self.key!r} was carried out, but {self.found} of {self.wanted} replicas had it in time: "
+            "see to the replicas, or ask for fewer with Meta.min_replicas; read the document before repeating the write"
+        )
 
 
 class CrossSlot(RapyerError):

@@ -1,112 +1,18 @@
-"""What `bench.py` measures: each case done by rapyer and by bare redis-py sending the same commands.
-
-Rules
-- Both sides leave the same documents behind, and each task works on documents of its own unless the case says so.
-- The bare side is what a careful person writes with redis-py: `json.dumps`, `json.loads`, MULTI where several commands
-  belong together, one pool that is large enough. It validates nothing and copies nothing.
-- The sides never touch each other's documents, and the database is emptied before each round.
-"""
+"""The main cases of `bench.py`: what every user does, one model at a time."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pydantic import BaseModel, Field
 from redis.asyncio.lock import Lock
 
-from rapyer import AtomicRedisModel
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from _bench_sides import VALUES, Bare, Case, Ours, Profile
 
 COPIES = 100
-PREPARED_AT_ONCE = 500
-
-
-class Plain(BaseModel):
-    """Six fields, as plain Pydantic has them."""
-
-    name: str
-    email: str
-    age: int = 0
-    score: int = 0
-    tags: list[str] = Field(default_factory=list)
-    settings: dict[str, str] = Field(default_factory=dict)
-
-
-class Profile(AtomicRedisModel):
-    """The same six fields in Redis."""
-
-    name: str
-    email: str
-    age: int = 0
-    score: int = 0
-    tags: list[str] = Field(default_factory=list)
-    settings: dict[str, str] = Field(default_factory=dict)
-
-
-VALUES: Mapping[str, Any] = {
-    "name": "John Doe",
-    "email": "john@example.com",
-    "age": 30,
-    "score": 7,
-    "tags": ["python", "redis", "asyncio"],
-    "settings": {"theme": "dark", "language": "en"},
-}
-
-
-class Side(Protocol):
-    """One way to do a case."""
-
-    async def prepare(self, tasks: int, count: int) -> None:
-        """Put what `count` operations of that many tasks need into an empty database."""
-
-    async def once(self, task: int, number: int) -> None:
-        """Do the operation once, as that task, with a number of its own."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A name, the ratio that is required at one task, and both sides."""
-
-    name: str
-    required: float | None
-    bare: type[Bare]
-    rapyer: type[Ours]
-    contended: bool = False  # only with several tasks it is a case of its own
 
 
 # -- bare redis-py ---------------------------------------------------------------------------------------------------
-
-
-class Bare:
-    """A side that sends its commands with redis-py alone."""
-
-    documents: ClassVar[str] = "one for each task"
-
-    def __init__(self, client: Any) -> None:  # redis-py's execute_command has no types
-        self.client = client
-
-    def key(self, task: int) -> str:
-        """Return the key of a task's document."""
-        return f"Bare:{0 if self.documents == 'one for all' else task}"
-
-    async def prepare(self, tasks: int, count: int) -> None:
-        """Put a document for each task, or for each operation, into Redis."""
-        wanted = count if self.documents == "one for each operation" else tasks
-        text = json.dumps(VALUES)
-        for start in range(0, wanted, PREPARED_AT_ONCE):
-            async with self.client.pipeline(transaction=False) as pipe:
-                for number in range(start, min(wanted, start + PREPARED_AT_ONCE)):
-                    pipe.execute_command("JSON.SET", f"Bare:{number}", "$", text)
-                await pipe.execute()
-
-    async def once(self, task: int, number: int) -> None:
-        """Do the operation once."""
-        raise NotImplementedError
 
 
 class BareSave(Bare):
@@ -115,6 +21,19 @@ class BareSave(Bare):
     async def once(self, task: int, number: int) -> None:  # noqa: ARG002 - each case takes both
         """Write a document."""
         await self.client.execute_command("JSON.SET", self.key(task), "$", json.dumps(VALUES))
+
+
+class BareSaveNew(Bare):
+    """JSON.SET of a document that is not there."""
+
+    documents = "a new one for each operation"
+
+    async def prepare(self, tasks: int, count: int) -> None:
+        """Leave the database empty."""
+
+    async def once(self, task: int, number: int) -> None:  # noqa: ARG002
+        """Write a new document."""
+        await self.client.execute_command("JSON.SET", f"Bare:{number}", "$", json.dumps(VALUES))
 
 
 class BareGet(Bare):
@@ -152,6 +71,12 @@ class BareIncrease(Bare):
     async def once(self, task: int, number: int) -> None:  # noqa: ARG002
         """Add one."""
         await self.client.execute_command("JSON.NUMINCRBY", self.key(task), "$.score", "1")
+
+
+class BareSharedIncrease(BareIncrease):
+    """The same with one document for all tasks."""
+
+    documents = "one for all"
 
 
 class BarePipeline(Bare):
@@ -214,39 +139,26 @@ class BareSets(Bare):
 # -- rapyer ----------------------------------------------------------------------------------------------------------
 
 
-class Ours:
-    """A side that does the same with rapyer's public methods."""
-
-    documents: ClassVar[str] = "one for each task"
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.models: list[Any] = []  # a type checker sees plain values in the fields
-        self.keys: list[str] = []
-
-    async def prepare(self, tasks: int, count: int) -> None:
-        """Put a document for each task, or for each operation, into Redis."""
-        wanted = {"one for each operation": count, "one for all": 1}.get(self.documents, tasks)
-        self.keys = []
-        for start in range(0, wanted, PREPARED_AT_ONCE):
-            copies = await Profile(**VALUES).duplicate_many(min(PREPARED_AT_ONCE, wanted - start))
-            self.keys += [copy.key for copy in copies]
-        self.models = []
-        if self.documents != "one for each operation":
-            # With one document for all, each task has its own copy of it, as separate processes would.
-            self.models = [await Profile.get(self.keys[task % wanted]) for task in range(tasks)]
-
-    async def once(self, task: int, number: int) -> None:
-        """Do the operation once."""
-        raise NotImplementedError
-
-
 class OurSave(Ours):
     """`save()`."""
 
     async def once(self, task: int, number: int) -> None:  # noqa: ARG002
         """Write a document."""
         await self.models[task].save()
+
+
+class OurSaveNew(Ours):
+    """`save()` of a model that was never saved."""
+
+    documents = "a new one for each operation"
+
+    async def prepare(self, tasks: int, count: int) -> None:  # noqa: ARG002
+        """Build the models, and leave the database empty."""
+        self.models = [Profile(**VALUES) for _ in range(count)]
+
+    async def once(self, task: int, number: int) -> None:  # noqa: ARG002
+        """Write a new document."""
+        await self.models[number].save()
 
 
 class OurGet(Ours):
@@ -281,6 +193,12 @@ class OurIncrease(Ours):
     async def once(self, task: int, number: int) -> None:  # noqa: ARG002
         """Add one."""
         await self.models[task].score.increase()
+
+
+class OurSharedIncrease(OurIncrease):
+    """The same with one document for all tasks."""
+
+    documents = "one for all"
 
 
 class OurPipeline(Ours):
@@ -318,14 +236,16 @@ class OurCopies(Ours):
 
 
 CASES = (
-    Case("save", 0.8, BareSave, OurSave),
-    Case("get", 0.8, BareGet, OurGet),
-    Case("aupdate", 0.8, BareUpdate, OurUpdate),
-    Case("delete_by_key", 0.8, BareDelete, OurDelete),
-    Case("increase", None, BareIncrease, OurIncrease),
-    Case("pipeline", None, BarePipeline, OurPipeline),
-    Case("lock", None, BareLock, OurLock),
-    Case("lock_shared", None, BareSharedLock, OurSharedLock, contended=True),
-    Case("duplicate_copy", 3.0, BareCopies, OurCopies),
-    Case("duplicate_set", 3.0, BareSets, OurCopies),
+    Case("save", {1: 0.8}, BareSave, OurSave),
+    Case("save_new", {1: 1.0, 64: 2.0, 512: 2.5}, BareSaveNew, OurSaveNew),
+    Case("get", {1: 1.1, 64: 2.5, 512: 3.0}, BareGet, OurGet),
+    Case("aupdate", {1: 1.2, 64: 3.0, 512: 3.0}, BareUpdate, OurUpdate),
+    Case("delete_by_key", {1: 0.8}, BareDelete, OurDelete),
+    Case("increase", {1: 1.2, 64: 4.0, 512: 6.0}, BareIncrease, OurIncrease),
+    Case("increase_shared", {256: 12.0}, BareSharedIncrease, OurSharedIncrease, (256,)),
+    Case("pipeline", {1: 1.0, 64: 2.5, 512: 3.0}, BarePipeline, OurPipeline),
+    Case("lock", {1: 2.5}, BareLock, OurLock),
+    Case("lock_shared", {}, BareSharedLock, OurSharedLock, (32,)),
+    Case("duplicate_copy", {1: 3.0}, BareCopies, OurCopies, (1, 64)),
+    Case("duplicate_set", {1: 3.0}, BareSets, OurCopies, (1, 64)),
 )

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rapyer
-from _bench_cases import CASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-PACKAGES = ("redis", "hiredis", "pydantic", "pydantic_core", "msgspec")
+    from _bench_sides import Case
+
+PACKAGES = ("redis", "hiredis", "pydantic", "pydantic_core", "msgspec", "redis-om", "coredis", "valkey-glide")
 METHOD = (
     "both sides in one process, taking turns in up to 20 short slices of each round; the server is their own, on the "
     "same machine, and emptied before each round. In a round each side does as many operations as take it about "
@@ -70,7 +71,7 @@ def _dotted(number: int) -> str:
 
 
 def ratios(results: Iterable[Mapping[str, Any]]) -> str:
-    """Return the table of both sides; a requirement holds for one task."""
+    """Return the table of both sides."""
     rows = [["case", "tasks", "bare redis-py ops/s", "rapyer ops/s", "ratio", "required", ""]]
     for found in results:
         required = found["required"]
@@ -85,6 +86,34 @@ def ratios(results: Iterable[Mapping[str, Any]]) -> str:
                 verdict(found["ok"]),
             ]
         )
+    return table(rows)
+
+
+def latencies(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return the table of how long single calls take."""
+    rows = [["latency", "tasks", "", "bare redis-py us", "rapyer us", "ratio", "required", ""]]
+    for found in results:
+        numbers = (f"{found['bare']:,.0f}", f"{found['rapyer']:,.0f}", f"{found['ratio']:.2f}")
+        required = "" if found["required"] is None else f"<= {found['required']:g}"
+        percent = f"p{found['percent']}"
+        rows.append([found["case"], str(found["tasks"]), percent, *numbers, required, verdict(found["ok"])])
+    return table(rows)
+
+
+def peers(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of other libraries: operations a second, and how many times as many rapyer does."""
+    names = list(results[0]["ratios"]) if results else []
+    rows = [
+        [
+            "peers: ops/s (rapyer has)",
+            "tasks",
+            "rapyer",
+            *("bare redis-py" if name == "bare" else name for name in names),
+        ]
+    ]
+    for found in results:
+        cells = (f"{found['speeds'][name]:,.0f} ({found['ratios'][name]:.2f}x)" for name in names)
+        rows.append([found["case"], str(found["tasks"]), f"{found['speeds']['rapyer']:,.0f}", *cells])
     return table(rows)
 
 
@@ -106,15 +135,30 @@ def costs(results: Iterable[Mapping[str, Any]]) -> str:
     return table(rows)
 
 
+def locks(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return the table of locks that many want, or that are many."""
+    rows = [["locks", "unit", "bare redis-py", "rapyer", "ratio", "required", ""]]
+    for found in results:
+        numbers = ("" if found[name] is None else f"{found[name]:,.1f}" for name in ("bare", "rapyer", "ratio"))
+        rows.append([found["case"], found["unit"], *numbers, found["required"], verdict(found["ok"])])
+    return table(rows)
+
+
 def verdict(ok: bool | None) -> str:  # noqa: FBT001 - a value that is shown
     """Return `ok` for a requirement that is met, a dash for one that is not, nothing where there is none."""
     return "" if ok is None else "ok" if ok else "—"
 
 
-def legend(names: Iterable[str]) -> str:
+def server(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return the table of what each script costs the server."""
+    rows = [["script", "us a call on the server"]]
+    rows += [[found["script"], f"{found['microseconds']:.2f}"] for found in results]
+    return table(rows)
+
+
+def legend(cases: Iterable[Case]) -> str:
     """Tell what the cases are, from the sides' own words."""
-    wanted = set(names)
-    chosen = [case for case in CASES if case.name in wanted]
+    chosen = list({case.name: case for case in cases}.values())
     width = max((len(case.name) for case in chosen), default=0)
     return "\n".join(
         f"  {case.name.ljust(width)}  {_words(case.rapyer)} against {_words(case.bare)}; documents: "
@@ -130,7 +174,9 @@ def _words(side: type[Any]) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as aligned text: the first column to the left, the others to the right."""
+    """Return rows as aligned text: the first column to the left, the others to the right; nothing for no rows."""
+    if len(rows) == 1:
+        return ""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 HEAD = re.compile(
     r"""^(?P<indent>\s*)(?:
-        local\ function\ (?P<local>\w+) | function\ (?P<field>[\w.]+) | (?P<op>ops\["[\w.]+"\])\ = |
+        local\ function\ (?P<local>\w+) | function\ (?P<field>[\w.]+) | if\ name\ ==\ (?P<op>"[\w.]+")\ then |
         (?P<family>families\.\w+)\ = )""",
     re.VERBOSE,
 )
 LITERAL = re.compile(r'(?P<other>[=~]= *|call\()?"(?P<code>[A-Z][A-Z_]{3,})"')
 REFUSES = re.compile(r'return nil, .*"[A-Z]|\bfail\("[A-Z]')
-HANDED_ON = re.compile(r"\breturn\b|\b\w*code\b[^=]*=[^=]|^\s*ops\[")
+HANDED_ON = re.compile(r"\breturn\b|\b\w*code\b[^=]*=[^=]")
 DROPPED = re.compile(r"return \{.*\}|\(\(?\w+\(.*\)\) or ")
 MADE = re.compile(r'\b\w+_operation\("(\w+)"')
-NAME = re.compile(r'ops\["[\w.]+"\]|run\("(?P<run>[\w.]+)"\)|\b[A-Za-z_]\w*(?:\.[a-z_]+)?')
-DYNAMIC = re.compile(r"\bops\[[a-z]")
+NAME = re.compile(r'(?:run|check)\("(?P<run>[\w.]+)"|\b[A-Za-z_]\w*(?:\.[a-z_]+)?')
+DYNAMIC = re.compile(r"(?<!function )\bcheck\([a-z]")
 END = re.compile(r"^(\s*)end\b")
 
 
@@ -55,7 +55,7 @@ def blocks(source: str) -> tuple[dict[str, Block], Block]:
 
 def _closes(line: str, indent: int, *, opened: bool) -> bool:
     if opened:
-        return "function" not in line or line.rstrip().endswith(("end", "end)"))
+        return line.rstrip().endswith(("end", "end)"))
     end = END.match(line)
     return end is not None and len(end[1]) == indent
 
@@ -67,7 +67,7 @@ def _block(lines: list[str]) -> Block:
         if REFUSES.search(line):
             codes |= {match["code"] for match in LITERAL.finditer(line) if not match["other"]}
         if HANDED_ON.search(line) and not DROPPED.search(line):
-            names |= {f'ops["{match["run"]}"]' if match["run"] else match[0] for match in NAME.finditer(line)}
+            names |= {f'"{match["run"]}"' if match["run"] else match[0] for match in NAME.finditer(line)}
         names |= {f"int64.{name}" for name in MADE.findall(line)}
     return Block(codes, names, any(DYNAMIC.search(line) for line in lines))
 
@@ -75,7 +75,7 @@ def _block(lines: list[str]) -> Block:
 def reachable_codes(source: str) -> set[str]:
     """Return the codes that the main body of a composed source can answer with."""
     known, main = blocks(source)
-    operations = {name for name in known if name.startswith("ops[")}
+    operations = {name for name in known if name.startswith('"')}
     named = main.names & operations
     # Only a script that says `fail` or `run` answers with a code at all.
     if not main.names & {"fail"} and not named:

@@ -1,7 +1,8 @@
 """How fast rapyer is, beside bare redis-py that sends the same commands, in one run.
 
-    python scripts/bench.py                          every case at 1 and at 64 tasks
-    python scripts/bench.py --only get,save --tasks 1,64,512
+    python scripts/bench.py                          everything
+    python scripts/bench.py --only get,blocks --tasks 1,64,512
+    python scripts/bench.py --only latency,peers     single calls, and other libraries where they are installed
     python scripts/bench.py --quick --json out.json  a few operations of each: proves that it runs
 
 It starts a Redis of its own and leaves nothing behind. Numbers of different runs cannot be compared, ratios of one
@@ -23,20 +24,31 @@ from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 
+import _bench_blocks
+import _bench_cases
+import _bench_latency
+import _bench_locks
+import _bench_operations
+import _bench_peers
 import _bench_report as report
+import _bench_server
 import rapyer
 import redis_stack
-from _bench_cases import CASES, VALUES, Plain, Profile
+from _bench_sides import VALUES, Plain, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from _bench_cases import Case, Side
+    from _bench_sides import Case, Side
 
 WARM_UP = 0.2  # the part of a round that is run before, to open connections and to learn the speed
 SPARE_CONNECTIONS = 16
 SLICES = 20  # of a round, in which the sides take turns: what slows the machine down meets both
 LEAST_IN_SLICE = 5  # operations of each task, else there are fewer slices
+TASKS = [1, 64, 512]
+GROUPS = {"main": _bench_cases.CASES, "blocks": _bench_blocks.CASES, "operations": _bench_operations.CASES}
+#: What is measured besides cases: times of single calls, other libraries, locks, scripts on the server, models alone.
+OTHERS = ("latency", "peers", "locks", "server", "models")
 _TEXT = json.dumps(VALUES)
 MODEL_COSTS: tuple[tuple[str, float | None, Callable[[type[Any]], Any]], ...] = (
     ("build", 15.0, lambda cls: cls(**VALUES)),
@@ -50,7 +62,7 @@ class Options(argparse.Namespace):
 
     rounds: int
     seconds: float
-    tasks: list[int]
+    tasks: list[int] | None
     only: list[str]
     json: Path | None
     quick: bool
@@ -74,21 +86,17 @@ class Bench:
 
     def __init__(self, url: str, options: Options) -> None:
         self.options = options
-        most = max(options.tasks) + SPARE_CONNECTIONS
+        most = max(*(options.tasks or TASKS), _bench_latency.TASKS) + SPARE_CONNECTIONS
         self.bare = Redis.from_url(url, max_connections=most)
         self.ours = Redis.from_url(url, max_connections=most)
 
     async def ratio(self, case: Case, tasks: int) -> dict[str, Any]:
         """Measure a case in interleaved rounds."""
         sides: dict[str, Side] = {"bare": case.bare(self.bare), "rapyer": case.rapyer(self.ours)}
-        counts = {name: await self._calibrated(side, tasks) for name, side in sides.items()}
-        speeds: dict[str, list[float]] = {name: [] for name in sides}
-        for _ in range(self.options.rounds):
-            for name, speed in (await self._round(sides, tasks, counts)).items():
-                speeds[name].append(speed)
+        speeds = await self.compared(sides, tasks)
         pairs = zip(speeds["rapyer"], speeds["bare"], strict=True)
         ratio = statistics.median(ours / bare for ours, bare in pairs)
-        required = case.required if tasks == 1 else None
+        required = case.required.get(tasks)
         return {
             "case": case.name,
             "tasks": tasks,
@@ -99,6 +107,15 @@ class Bench:
             "ok": None if required is None else ratio >= required,
             "rounds": speeds,
         }
+
+    async def compared(self, sides: Mapping[str, Side], tasks: int) -> dict[str, list[float]]:
+        """Return the operations a second of each side, by round."""
+        counts = {name: await self._calibrated(side, tasks) for name, side in sides.items()}
+        speeds: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(self.options.rounds):
+            for name, speed in (await self._round(sides, tasks, counts)).items():
+                speeds[name].append(speed)
+        return speeds
 
     async def _calibrated(self, side: Side, tasks: int) -> int:
         """Return how many operations fill a round; runs them until the guess is good enough."""
@@ -125,6 +142,11 @@ class Bench:
                 numbers = range(counts[name] * index // slices, counts[name] * (index + 1) // slices)
                 times[name] += await measure(sides[name], tasks, numbers)
         return {name: counts[name] / took for name, took in times.items()}
+
+    async def peers(self, url: str) -> list[dict[str, Any]]:
+        """Measure other libraries."""
+        tasks = self.options.tasks or _bench_peers.TASKS
+        return await _bench_peers.run(self.compared, url, self.bare, self.ours, tasks)
 
     def costs(self) -> list[dict[str, Any]]:
         """Measure what models cost without Redis, in microseconds."""
@@ -169,22 +191,35 @@ async def run(url: str, options: Options) -> dict[str, Any]:
         await rapyer.init_rapyer(bench.ours)
         about = await report.circumstances(bench.bare, rounds=options.rounds, seconds=options.seconds)
         print("\n".join(f"{name + ':':10}{text}" for name, text in about.items()), end="\n\n", flush=True)
-        results = [await _shown(bench, case, tasks) for case, tasks in _chosen(options)]
-        costs = [] if options.only else bench.costs()
+        chosen = list(_chosen(options))
+        results = [await _shown(bench, case, tasks) for case, tasks in chosen]
+        latency = (
+            await _bench_latency.run(bench.compared, bench.bare, bench.ours) if _wanted("latency", options) else []
+        )
+        peers = await bench.peers(url) if _wanted("peers", options) else []
+        names = [name for name in _bench_locks.LOCK_CASES if _wanted("locks", options) or _wanted(name, options)]
+        locks = await _bench_locks.run(url, names, options.rounds, options.seconds, quick=options.quick)
+        costs = bench.costs() if _wanted("models", options) else []
+        server = await _bench_server.measure(bench.bare) if _wanted("server", options) else []
     finally:
         await bench.close()
-    print(f"\n{report.ratios(results)}\n")
-    if costs:
-        print(f"{report.costs(costs)}\n")
-    print(report.legend(found["case"] for found in results))
-    return {**about, "results": results, "costs": costs}
+    tables = (report.ratios(results), report.latencies(latency), report.peers(peers), report.locks(locks))
+    for table in (*tables, report.costs(costs), report.server(server)):
+        print(f"\n{table}" if table else "", end="\n" if table else "")
+    print("\n" + report.legend(case for case, _ in chosen))
+    others = {"latency": latency, "peers": peers, "locks": locks, "costs": costs, "server": server}
+    return {**about, "results": results, **others}
 
 
 def _chosen(options: Options) -> Iterator[tuple[Case, int]]:
-    for case in CASES:
-        if options.only and case.name not in options.only:
-            continue
-        yield from ((case, tasks) for tasks in options.tasks if tasks > 1 or not case.contended)
+    for group, cases in GROUPS.items():
+        for case in cases:
+            if _wanted(group, options) or _wanted(case.name, options):
+                yield from ((case, tasks) for tasks in options.tasks or case.tasks or TASKS)
+
+
+def _wanted(name: str, options: Options) -> bool:
+    return not options.only or name in options.only
 
 
 async def _shown(bench: Bench, case: Case, tasks: int) -> dict[str, Any]:
@@ -195,7 +230,7 @@ async def _shown(bench: Bench, case: Case, tasks: int) -> dict[str, Any]:
 
 
 def _options(words: Sequence[str]) -> Options:
-    names = [case.name for case in CASES]
+    names = [*GROUPS, *OTHERS, *_bench_locks.LOCK_CASES, *(case.name for cases in GROUPS.values() for case in cases)]
     parser = argparse.ArgumentParser(
         prog="bench.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -206,12 +241,12 @@ def _options(words: Sequence[str]) -> Options:
     parser.add_argument(
         "--tasks",
         type=_listed(_positive(int)),
-        default=[1, 64],
+        default=None,
         metavar="N,...",
-        help="concurrent tasks (default 1,64)",
+        help="concurrent tasks (default 1,64,512, or what the case is about)",
     )
     parser.add_argument(
-        "--only", type=_listed(_one_of(names)), default=[], metavar="CASE,...", help=f"of: {', '.join(names)}"
+        "--only", type=_listed(_one_of(names)), default=[], metavar="NAME,...", help=f"of: {', '.join(names)}"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there, too")
     parser.add_argument("--quick", action="store_true", help="one short round at 1 and 4 tasks: no numbers to quote")

@@ -25,7 +25,7 @@ import rapyer
 import redis_stack
 from _lua_codes import reachable_codes
 from rapyer._dispatch import ERRORS
-from rapyer._registry import scripts, sources
+from rapyer._registry import once_scripts, scripts, sources
 from rapyer._script import ScriptSourceError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def faults(*, with_luacheck: bool) -> Iterator[str]:
         yield from (f"{script.name}: {fault}" for fault in found)
     yield from unknown_codes(all_scripts)
     yield from unused_everywhere(all_scripts)
-    yield from compile_faults(all_scripts)
+    yield from compile_faults([*all_scripts, *once_scripts().values()])
 
 
 def table() -> str:

@@ -1,4 +1,4 @@
-"""Build wheel and sdist, then run the suite against the installed wheel where the sources are not to be found."""
+"""Build wheel and sdist, look into them, then run the suite against the installed wheel, the sources out of sight."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ import tempfile
 import venv
 from pathlib import Path
 
+from check_release import dist_problems
 from make_venv import ROOT, _tools
 
 #: What the tests need of the clone; the package itself has to come from the wheel.
-NEEDED = ("tests", "scripts", "docs", "pyproject.toml", "docker-compose.yml", "README.md", "Makefile", "CHANGELOG.md")
+NEEDED = ("tests", "scripts", "docs", "pyproject.toml", "docker-compose.yml", "README.md", "Makefile", "CHANGELOG.md",
+          "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml")  # fmt: skip
 
 
 def main() -> int:
-    """Build, install into a fresh environment, test; options are handed to pytest."""
+    """Build, check, install into a fresh environment, test; options are handed to pytest."""
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     subprocess.run([sys.executable, "-m", "build", "--outdir", "dist"], cwd=ROOT, check=True)
+    if problems := [*dist_problems(ROOT / "dist")]:
+        print("\n".join(problems))
+        return 1
     wheel = next((ROOT / "dist").glob("*.whl"))
     with tempfile.TemporaryDirectory(prefix="rapyer-wheel-") as name:
         folder = Path(name)

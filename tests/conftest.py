@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from redis.asyncio import Redis
+
+import connections  # first: it may hide hiredis  # isort: skip
 
 import rapyer
-import redis_stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from redis.asyncio import Redis, RedisCluster
+
+    from redis_stack import Cluster, RedisStack
+
+
+# A shell that starts the suite in the background has its programs ignore Ctrl-C, and so would those the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On a cluster, leave out what is about one server."""
+    if connections.SERVER == "cluster":
+        for item in items:
+            if item.get_closest_marker("one_server"):
+                item.add_marker(pytest.mark.skip(reason="about one server"))
+
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[redis_stack.RedisStack]:
-    """The worker's own server."""
-    with redis_stack.start() as server:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisStack | Cluster]:
+    """The worker's own server, or cluster."""
+    with connections.started(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
 @pytest.fixture
-async def client(stack: redis_stack.RedisStack) -> AsyncIterator[Redis]:
+async def client(stack: RedisStack | Cluster) -> AsyncIterator[Redis | RedisCluster]:
     """A client of an empty database."""
-    client = Redis.from_url(stack.url)
+    client = connections.client_of(stack.url)
     await client.flushdb()
     yield client
     await client.flushdb()
@@ -32,7 +50,7 @@ async def client(stack: redis_stack.RedisStack) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def bound(client: Redis) -> AsyncIterator[Redis]:
+async def bound(client: Redis | RedisCluster) -> AsyncIterator[Redis | RedisCluster]:
     """A client that all models are bound to."""
     await rapyer.init_rapyer(client)
     yield client

@@ -19,18 +19,20 @@ from rapyer._dispatch import Where
 from rapyer._link import Linked, config_of
 from rapyer._ops import Operation
 from rapyer._path import absolute, readable_part
+from rapyer._schema import element_reader, element_writer
 from rapyer.errors import CorruptDocument, PathNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pydantic import GetCoreSchemaHandler
-    from pydantic_core import CoreSchema
+    from pydantic_core import CoreSchema, SchemaValidator
     from typing_extensions import Self
 
     from rapyer._link import Owner
     from rapyer._ops import Argument
     from rapyer._path import Step, Steps
+    from rapyer._schema import Writer
 
 #: How values become JSON: bytes as base64, and no constant that is no JSON passes unseen.
 STORAGE_CONFIG = ConfigDict(
@@ -79,17 +81,25 @@ class Plan:
         # In a list, because Pydantic takes no config for a bare model.
         return TypeAdapter(list[self.annotation], config=self.config)  # type: ignore[name-defined]
 
+    @cached_property
+    def _reader(self) -> SchemaValidator:
+        return element_reader(self._adapter, self.config)
+
+    @cached_property
+    def _writer(self) -> Writer:
+        return element_writer(self._adapter, self.config)
+
     def validate(self, value: Any) -> Any:
         """Return the value as Pydantic makes it.
 
         Raises:
             pydantic.ValidationError: it does not fit the annotation.
         """
-        return self._adapter.validate_python([value])[0]
+        return self._reader.validate_python(value)
 
     def dump(self, value: Any) -> bytes:
         """Return the JSON text of a valid value."""
-        return self._adapter.dump_json([value], round_trip=True, by_alias=False, warnings="error")[1:-1]
+        return self._writer(value)
 
     def arguments(self, value: Any) -> tuple[Argument, ...]:
         """Return a valid value as the scripts take it."""
@@ -97,7 +107,7 @@ class Plan:
 
     def load(self, text: bytes) -> Any:
         """Return the plain value of a JSON text."""
-        return self._adapter.validate_json(b"[%b]" % text, by_name=True, by_alias=False)[0]
+        return self._reader.validate_json(text, by_name=True, by_alias=False)
 
 
 def elsewhere(value: Any, owner: Owner, place: Step) -> bool:
@@ -114,6 +124,11 @@ class RedisType(Linked):
 
     _plain: ClassVar[type[Any]] = object
     _done: tuple[Any, tuple[Operation, ...]] | None = None
+
+    if TYPE_CHECKING:
+        # A field is read as its Redis type; each type's `__set__` says what may be assigned or given to the model.
+
+        def __get__(self, instance: object, owner: Any) -> Self: ...
 
     @classmethod
     def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
@@ -136,6 +151,10 @@ class RedisType(Linked):
     def clone(self) -> Any:
         """Return the plain value, deep, without any tie to the document."""
         raise NotImplementedError  # pragma: no cover - every type has its own
+
+    def _adopt(self, new: Any) -> Any:
+        """Return what to keep at this value's place, which now holds another."""
+        raise NotImplementedError  # pragma: no cover - both kinds have their own
 
     def __reduce_ex__(self, _: Any) -> Any:
         """Pickle and copy as the plain value: a link has no meaning elsewhere."""
@@ -200,9 +219,13 @@ class Immutable(RedisType):
         """Return the plain value."""
         return self._plain(self)
 
+    def _adopt(self, new: Any) -> Any:
+        # Both: 0.0 == -0.0, and moments are equal across offsets.
+        return self if self == new and str(self) == str(new) else new
+
     def _in_place(self, result: Any, script: str | None, *arguments: Argument) -> Any:
         """Return what an in-place operator gives: inside a pipeline one that remembers the operation."""
-        if result is NotImplemented or script is None or self._recording() is None:
+        if result is NotImplemented or script is None or self._owner is None or not _session.is_recording():
             return result
         new = self._of(result)
         new._owner, new._hint = self._owner, self._hint
@@ -212,26 +235,30 @@ class Immutable(RedisType):
 
     async def _change(self, result: Callable[[], Any], script: str, *arguments: Argument) -> Any:
         """Run an operation now and put the new value into the model; a recorded one takes `result` for it."""
-        owner, place = self._linked(), self._place()
-        operation = Operation(script, self._steps(), arguments)
-        recording = self._recording()
-        if recording is not None:
+        owner = self._linked()
+        place, document = owner._place_of(self, self._hint), owner._document()
+        operation = Operation(script, (*owner._steps(), place), arguments)
+        recording = _session.recording_of(document)
+        if recording is None:
+            text = (await _session.send(document, operation))[0]
+            owner._put(place, decode(owner, place, text))
+        else:
             # What Python refuses here must not be sent later, should the block go on.
             new = result()
-            recording.add(self._document(), operation)
+            recording.add(document, operation)
             owner._put(place, new)
-            return owner._get(place)
-        reply: Any = await _session.run(self._document(), operation)
-        return self._accept(reply[0])
+        return owner._get(place)
 
 
 def remembered(value: Any, owner: Owner, place: Step, present: Any) -> tuple[Operation, ...]:
     """Return the operations that made this value out of the one at its own place, if it is such a value."""
-    done = getattr(value, "_done", None)
-    if done is None or done[0] is not present or value._owner is not owner:
+    if not isinstance(value, Immutable) or value._done is None:
+        return ()
+    done = value._done
+    if done[0] is not present or value._owner is not owner:
         return ()
     steps = (*owner._steps(), place)
-    return tuple(Operation(operation.script, steps, operation.arguments) for operation in done[1])
+    return tuple([Operation(operation.script, steps, operation.arguments) for operation in done[1]])
 
 
 def decode(owner: Owner, place: Step, text: bytes) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rapyer import _session
 from rapyer._ops import Operation
-from rapyer.types._base import Immutable, Plan, RedisType, decode, remembered
+from rapyer.types._base import Plan, RedisType, decode, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from rapyer._path import Step
 
 _ANY = Plan(Any)
+#: Values that nobody holds a link to.
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 class Container(RedisType):
@@ -61,6 +63,12 @@ class Container(RedisType):
 
     def _get(self, place: Step) -> Any:
         raise NotImplementedError  # pragma: no cover
+
+    def _adopt(self, new: Any) -> Any:
+        if not isinstance(new, self._plain):
+            return new
+        self._replace(new)
+        return self
 
     def _replace(self, value: Any) -> None:
         """Take over the content of a plain value of the same kind."""
@@ -142,11 +150,10 @@ def adopt(present: Any, new: Any) -> Any:
 
     A variable that a caller holds on a list, a dict or a nested model stays the one in the model.
     """
-    if isinstance(present, Container) and isinstance(new, present._plain):
-        present._replace(new)
-        return present
-    if isinstance(present, Immutable) and present == new and str(present) == str(new):
-        return present  # both: 0.0 == -0.0, and moments are equal across offsets
+    if present.__class__ in _PLAIN:
+        return new
+    if isinstance(present, RedisType):
+        return present._adopt(new)
     take_over = getattr(present, "_take_over", None)
     if take_over is not None and type(new) is type(present):
         take_over(new)

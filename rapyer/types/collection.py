@@ -30,6 +30,10 @@ class RedisSet(Container, set[T]):
 
     _plain = set
 
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: object, value: set[T]) -> None: ...
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validate as a plain set; the value is wrapped when it is touched."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from rapyer import _ops, _session
 from rapyer.errors import UsageError
 from rapyer.types._container import Container, Recorded, adopt, plain_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
@@ -21,13 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["RedisDict"]
 
 T = TypeVar("T")
+D = TypeVar("D")
 _MISSING: Any = object()
+
+if TYPE_CHECKING:
+    Entries = Mapping[str, T] | Iterable[tuple[str, T]]
 
 
 class RedisDict(Container, dict[str, T]):
     """An object in a document: a `dict` of text keys with a place. Its values have a place of their own."""
 
     _plain = dict
+
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: object, value: dict[str, T]) -> None: ...
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -78,21 +86,31 @@ class RedisDict(Container, dict[str, T]):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> T:
         """Return a value with its place."""
-        return self._touch(key, dict.__getitem__(self, key))
+        value: T = self._touch(key, dict.__getitem__(self, key))
+        return value
+
+    @overload
+    def get(self, key: str, default: None = None, /) -> T | None: ...
+
+    @overload
+    def get(self, key: str, default: T, /) -> T: ...
+
+    @overload
+    def get(self, key: str, default: D, /) -> T | D: ...
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value with its place, or the default."""
         value = dict.get(self, key, _MISSING)
         return default if value is _MISSING else self._touch(key, value)
 
-    def values(self) -> Any:
+    def values(self) -> ValuesView[T]:  # type: ignore[override]
         """Return a view of the values, each with its place."""
         self._touch_all()
         return dict.values(self)
 
-    def items(self) -> Any:
+    def items(self) -> ItemsView[str, T]:  # type: ignore[override]
         """Return a view of the entries, each value with its place."""
         self._touch_all()
         return dict.items(self)
@@ -103,7 +121,7 @@ class RedisDict(Container, dict[str, T]):
 
     # -- Python's mutators -----------------------------------------------------------------------------------------
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: T) -> None:
         """Set one entry; inside `pipeline()` of whatever the dict is in Redis."""
         self._check_key(key)
         valid = self._valid(value)
@@ -116,13 +134,22 @@ class RedisDict(Container, dict[str, T]):
         dict.__delitem__(self, key)
         self._record("map.delete_item", tuple, member=str(key))
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, entries: Entries[T] = (), /, **more: T) -> None:  # type: ignore[override]
         """Set entries; inside `pipeline()` of whatever the dict is in Redis."""
-        valid = self._valid_entries(*args, **kwargs)
+        valid = self._valid_entries(entries, **more)
         recording = self._recording()
         if recording is not None:
             recording.add(self._document(), *self._update_operations(valid))
         dict.update(self, valid)
+
+    @overload
+    def pop(self, key: str, /) -> T: ...
+
+    @overload
+    def pop(self, key: str, default: T, /) -> T: ...
+
+    @overload
+    def pop(self, key: str, default: D, /) -> T | D: ...
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
         """Remove and return one entry, plain; without default it has to be there, inside `pipeline()` in Redis, too."""
@@ -139,7 +166,7 @@ class RedisDict(Container, dict[str, T]):
         self._record("map.delete_item", tuple, member=key)
         return key, plain_copy(value)
 
-    def setdefault(self, key: str, default: Any = None) -> Any:
+    def setdefault(self, key: str, default: Any = None) -> T:
         """Return an entry; set it first if it is missing here."""
         if key not in self:
             self[key] = default
@@ -150,13 +177,13 @@ class RedisDict(Container, dict[str, T]):
         dict.clear(self)
         self._record("value.clear", lambda: ("object", "{}"))
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+    def __ior__(self, other: Entries[T]) -> Self:  # type: ignore[override, misc]
         """Set entries."""
         self.update(other)
         return self
 
-    def _valid_entries(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        entries = dict(*args, **kwargs)
+    def _valid_entries(self, given: Entries[T], /, **more: T) -> dict[str, Any]:
+        entries = dict(given, **more)
         for key in entries:
             self._check_key(key)
         return {str(key): self._valid(value) for key, value in entries.items()}
@@ -205,11 +232,17 @@ class RedisDict(Container, dict[str, T]):
         await self._truth(lambda: dict.__delitem__(self, key), "map.delete_item", member=str(key))
         return self
 
-    async def aupdate(self, *args: Any, **kwargs: Any) -> Self:
+    async def aupdate(self, entries: Entries[T] = (), /, **more: T) -> Self:
         """Set entries, all or none; one round trip, `map.update`; takes what `dict.update` takes; see `aset_item`."""
-        valid = self._valid_entries(*args, **kwargs)
+        valid = self._valid_entries(entries, **more)
         await self._truth_of(lambda: dict.update(self, valid), *self._update_operations(valid))
         return self
+
+    @overload
+    async def apop(self, key: str, default: None = None) -> T | None: ...
+
+    @overload
+    async def apop(self, key: str, default: D) -> T | D: ...
 
     async def apop(self, key: str, default: Any = None) -> Any:
         """Remove one entry and return its value as Redis has it, plain; the default where there is none.

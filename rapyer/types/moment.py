@@ -20,6 +20,10 @@ class RedisDatetime(Immutable, datetime):
 
     _plain = datetime
 
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: object, value: datetime) -> None: ...
+
     @classmethod
     def _of(cls, value: datetime) -> Self:
         return cls(

@@ -23,6 +23,13 @@ class RedisInt(Immutable, int):
 
     _plain = int
 
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: object, value: int) -> None: ...
+
+        def clone(self) -> int:
+            """Return the plain integer."""
+
     async def increase(self, amount: int = 1) -> Self:
         """Add to whatever the number is in Redis and put the result into the model.
 
@@ -93,6 +100,13 @@ class RedisFloat(Immutable, float):
     """A finite double in a document: a `float` with a place."""
 
     _plain = float
+
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: object, value: float) -> None: ...
+
+        def clone(self) -> float:
+            """Return the plain double."""
 
     @classmethod
     def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:

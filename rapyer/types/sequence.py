@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args, overload
 
 from rapyer.errors import UsageError
 from rapyer.types._container import Container, Recorded, adopt, plain_copy
@@ -26,6 +26,10 @@ class RedisList(Container, list[T]):
     """An array in a document: a `list` with a place. Its elements have a place of their own."""
 
     _plain = list
+
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: object, value: list[T]) -> None: ...
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -72,6 +76,12 @@ class RedisList(Container, list[T]):
         return linked
 
     # -- reading ---------------------------------------------------------------------------------------------------
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
 
     def __getitem__(self, index: Any) -> Any:
         """Return an element with its place, or a plain list of such for a slice."""
@@ -137,6 +147,12 @@ class RedisList(Container, list[T]):
         list.sort(self, key=key, reverse=reverse)  # type: ignore[type-var, arg-type]
         self._record_whole()
 
+    @overload
+    def __setitem__(self, index: SupportsIndex, value: T) -> None: ...
+
+    @overload
+    def __setitem__(self, index: slice, value: Iterable[T]) -> None: ...
+
     def __setitem__(self, index: Any, value: Any) -> None:
         """Replace an element, or a slice of them."""
         if isinstance(index, slice):
@@ -150,13 +166,14 @@ class RedisList(Container, list[T]):
             self._record("list.set_item", lambda: (str(place), *self._element.arguments(valid)))
         list.__setitem__(self, place, valid)
 
-    def __delitem__(self, index: Any) -> None:
+    def __delitem__(self, index: SupportsIndex | slice) -> None:
         """Remove an element, or a slice of them."""
         list.__delitem__(self, index)
         if isinstance(index, slice):
             self._record_whole()
         else:
-            self._record("list.pop", lambda: (str(index.__index__()), "refuse"))
+            place = index.__index__()
+            self._record("list.pop", lambda: (str(place), "refuse"))
 
     def __iadd__(self, values: Iterable[T]) -> Self:  # type: ignore[override, misc]
         """Append all."""

@@ -18,6 +18,13 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
 
     _plain = str
 
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: object, value: str) -> None: ...
+
+        def clone(self) -> str:
+            """Return the plain text."""
+
     async def aappend(self, text: str) -> Self:
         """Append to whatever the text is in Redis and put the result into the model.
 
@@ -48,6 +55,13 @@ class RedisBytes(Immutable, bytes):
     """Bytes in a document, stored as base64: `bytes` with a place."""
 
     _plain = bytes
+
+    if TYPE_CHECKING:
+
+        def __set__(self, instance: object, value: bytes) -> None: ...
+
+        def clone(self) -> bytes:
+            """Return the plain bytes."""
 
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         """Append; inside `pipeline()` to whatever the bytes are in Redis."""

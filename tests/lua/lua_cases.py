@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from lua_server import DOCUMENT, LOCK, Change, Documented, batch, value
+from lua_server import DOCUMENT, LOCK, QUEUE, Change, Documented, batch, value
 
 TOKEN = "mine"  # noqa: S105 - a lock's
 ABSENT = None
@@ -124,6 +124,18 @@ NUMBERS = [
     _refused("number.multiply_double", "OUT_OF_RANGE", '{"x":1e308}', "$.x", "10.0"),
     _refused("number.divide_double", "OUT_OF_RANGE", '{"x":1e308}', "$.x", "0.1"),
     _refused("number.divide_double", "ZERO_DIVISION", '{"x":1.0}', "$.x", "0.0"),
+]
+
+#: For callers that wait together; no operation of a batch.
+TOGETHER = [
+    *operation(
+        "number.increase_each",
+        '{"x":7}',
+        '{"x":1.5}',
+        ("$.x", "3", "2", "9223372036854775807", "-1"),
+        reply=["9", None, "8"],
+        after='{"x":8}',
+    ),
 ]
 
 TEXTS = [
@@ -243,14 +255,42 @@ def _reads() -> list[Case]:
 
 
 FREE = LOCK + "2"
+TERMS = ("9000", "", "info")
+NOBODY = ("channel", "", "", "", "")
+
+
+def _acquire(rule: str, stored: str | None, lock: str, *, who: str = TOKEN, **more: Any) -> Case:
+    return Case("lock.acquire", rule, stored, (DOCUMENT, lock, QUEUE), (who, *TERMS, "channel", ""), **more)
+
+
+def _release(rule: str, token: str, reply: list[Any]) -> Case:
+    return Case("lock.release", rule, ARRAY, (DOCUMENT, LOCK, QUEUE), (token, "", *NOBODY), reply, ARRAY)
+
+
+def _save(code: str, stored: str | None, *changes: str, **more: Any) -> Case:
+    count = sum(change in {"value.set", "map.pop"} for change in changes)
+    arguments = ("", "1", TOKEN, str(count), *changes, *NOBODY)
+    return Case("lock.save", "", stored, (DOCUMENT, LOCK, QUEUE), arguments, code=code, **more)
+
+
+SETS_B = ("value.set", "$.x", "$.x.b", "2", "0")
 
 LOCKS = [
-    Case("lock.acquire", "takes", ARRAY, (DOCUMENT, FREE), (TOKEN, "9000", ""), [1, ANYTHING, ARRAY], ARRAY),
-    Case("lock.acquire", "is taken", ARRAY, (DOCUMENT, LOCK), ("other", "9000", ""), [0, ANYTHING], ARRAY),
-    Case("lock.acquire", "", ABSENT, (DOCUMENT, FREE), (TOKEN, "9000", ""), code="KEY_NOT_FOUND"),
-    Case("lock.acquire", "", "text", (DOCUMENT, FREE), (TOKEN, "9000", ""), code="WRONG_TYPE", kind="string"),
-    Case("lock.release", "gives back", ARRAY, (LOCK,), (TOKEN,), 1, ARRAY),
-    Case("lock.release", "is another's", ARRAY, (LOCK,), ("other",), 0, ARRAY),
+    _save("", OBJECT, *SETS_B, "map.pop", "$.x", "$.x.a", reply=[1], after='{"x":{"b":2}}'),
+    _save("LOCK_LOST", OBJECT, *SETS_B, owner="another"),
+    _save("KEY_NOT_FOUND", ABSENT, *SETS_B),
+    _save("PATH_NOT_FOUND", '{"y":1}', *SETS_B),
+    _save("WRONG_TYPE", '{"x":1,"y":1}', "value.set", "$", "$.y", "2", "0", *SETS_B),
+    _save("INDEX", '{"x":[]}', "value.set", "$.x", "$.x[0]", "2", "0"),
+    _acquire("takes", ARRAY, FREE, reply=[0, [TOKEN, ANYTHING, ARRAY]], after=ARRAY),
+    _acquire("has", ARRAY, LOCK, reply=[0, [TOKEN, ANYTHING, ARRAY]], after=ARRAY),
+    _acquire("is taken", ARRAY, LOCK, who="other", reply=[-1, None], after=ARRAY),
+    _acquire("", ABSENT, FREE, code="KEY_NOT_FOUND"),
+    _acquire("", "text", FREE, code="WRONG_TYPE", kind="string"),
+    _release("gives back", TOKEN, [1]),
+    _release("is another's", "other", [0]),
+    Case("lock.note", "notes", ARRAY, (LOCK,), ("channel", "3"), 1, ARRAY),
+    Case("lock.note", "is held by nobody", ARRAY, (FREE,), ("channel", "3"), 0, ARRAY),
     Case("lock.renew", "renews its own", ARRAY, (LOCK, FREE), (TOKEN, "9000", TOKEN, "9000"), [1, 0], ARRAY),
 ]
 
@@ -282,7 +322,19 @@ BATCHES = [
     _batch("", OBJECT, ("map.delete_item", "$.x", "$.x.c"), code="ENTRY"),
 ]
 
-CASES: list[Case] = [*NUMBERS, *TEXTS, *LISTS, *SETS, *MAPS, *VALUES, *DOCUMENTS, *_reads(), *LOCKS, *BATCHES]
+CASES: list[Case] = [
+    *NUMBERS,
+    *TOGETHER,
+    *TEXTS,
+    *LISTS,
+    *SETS,
+    *MAPS,
+    *VALUES,
+    *DOCUMENTS,
+    *_reads(),
+    *LOCKS,
+    *BATCHES,
+]
 HAPPY = [case for case in CASES if not case.code]
 REFUSED = [case for case in CASES if case.code]
 

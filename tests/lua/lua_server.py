@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DOCUMENT = "{User:1}"
 LOCK = "{User:1}lock"
+QUEUE = "{User:1}queue"
 BACKUP = "{User:1}backup"
 WORK = ("{User:1}work1", "{User:1}work2", "{User:1}work3")
 
@@ -104,7 +105,6 @@ def batch(
     changes: Sequence[Change],
     *documents: Documented,
     reads: Sequence[tuple[int, str]] = (),
-    release: tuple[str, str] | None = None,
 ) -> tuple[list[str], list[str | bytes]]:
     """Return keys and arguments of a `batch.apply`; without documents it works on the usual one."""
     documents = documents or (Documented(own=(BACKUP, *WORK)),)
@@ -117,7 +117,6 @@ def batch(
     arguments.append(str(len(reads)))
     for number, path in reads:
         arguments += [str(number), path]
-    arguments += release or ("",)
     return [key for document in documents for key in document.keys], arguments
 
 

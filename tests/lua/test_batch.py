@@ -170,43 +170,6 @@ def test_a_lost_lock_refuses_everything(server: Server, owner: str | None) -> No
     assert server.state() == before
 
 
-def test_a_lock_is_given_back_with_the_last_write(server: Server) -> None:
-    """In the same script, and only if it was still held."""
-    server.put('{"n":1}')
-    server.redis.hset(LOCK, "owner", "mine")
-    held = Documented(locks=((LOCK, "mine"),))
-    server.call("batch.apply", *batch(GOOD[:1], held, release=("2",)))
-    assert list(server.state()) == [DOCUMENT.encode()]
-    before = server.state()
-    assert server.refusal("batch.apply", *batch(GOOD[:1], held, release=("2",))).startswith("LOCK_LOST")
-    assert server.state() == before
-
-
-def test_a_refused_batch_keeps_its_lock(server: Server) -> None:
-    """Who was refused still holds the lock and gives it back by itself."""
-    server.put("{}")
-    server.redis.hset(LOCK, "owner", "mine")
-    before = server.state()
-    server.refusal("batch.apply", *batch(GOOD[:1], Documented(locks=((LOCK, "mine"),)), release=("2",)))
-    assert server.state() == before
-
-
-def test_a_lock_is_exclusive_until_it_is_given_back(server: Server) -> None:
-    """Taken once; its number only grows; renewed and released by its owner alone."""
-    server.put("1")
-    first = server.call("lock.acquire", [DOCUMENT, LOCK], ("a", "60000", ""))
-    taken, left = server.call("lock.acquire", [DOCUMENT, LOCK], ("b", "60000", ""))
-    assert taken == 0
-    assert 50000 < left <= 60000
-    assert server.call("lock.renew", [LOCK], ("b", "90000")) == [0]
-    assert server.call("lock.release", [LOCK], ("b",)) == 0
-    assert server.call("lock.renew", [LOCK], ("a", "90000")) == [1]
-    assert server.redis.pttl(LOCK) > 60000
-    assert server.call("lock.release", [LOCK], ("a",)) == 1
-    second = server.call("lock.acquire", [DOCUMENT, LOCK], ("b", "60000", ""))
-    assert int(second[1]) > int(first[1])
-
-
 # -- size ------------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from _lua_codes import reachable_codes
 from rapyer._dispatch import ERRORS, Where
 from rapyer._registry import scripts, sources
 from rapyer._script import Script, compose
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADER = """--- Does something.
 --
@@ -95,3 +99,26 @@ def test_what_does_not_compile_is_found() -> None:
     """With the script's name."""
     (fault,) = check_lua.compile_faults([made("return (\n")])
     assert fault.startswith("test.made: ")
+
+
+def test_without_luacheck_the_rest_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where luacheck is not on PATH that is said, and a script that does not compile is found all the same."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert check_lua.main([]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("luacheck is not on PATH: its checks are left out.\n")
+    assert told.endswith(f"{len(scripts())} scripts are in order.\n")
+    broken = compose("text.append", HEADER.format(errors="-") + "return (\n", str)
+    monkeypatch.setattr(check_lua, "scripts", lambda: {broken.name: broken})
+    assert check_lua.main([]) == 1
+    assert "text.append: Error compiling script" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("luacheck") is None, reason="luacheck is not on PATH")
+def test_luacheck_looks_at_a_script() -> None:
+    """A global, which the server would only refuse when it runs, is found before."""
+    script = made("total = 1\nreturn total\n")
+    text = script.source.decode().partition("\n")[2]
+    assert any("total" in fault for fault in check_lua.luacheck_faults(script, text))

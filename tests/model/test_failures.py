@@ -11,6 +11,8 @@ import redis_stack
 from rapyer import AtomicRedisModel
 from rapyer.errors import KeyNotFound, OutcomeUnknown
 
+pytestmark = pytest.mark.one_server  # it is told to drop, to pause, to count; tests/cluster has its own
+
 
 class Doc(AtomicRedisModel):
     """A document."""

@@ -4,6 +4,7 @@
 import asyncio
 
 import pytest
+from connections import database
 
 import rapyer
 from rapyer import AtomicRedisModel, RedisConfig
@@ -270,9 +271,10 @@ def test_unknown_options():
         Found.Meta.tll = 1
 
 
+@pytest.mark.one_server
 async def test_own_client(stack, client):
     """A model with its own client stays with it when others are bound."""
-    other = client.__class__.from_url(stack.url.rsplit("/", 1)[0] + "/1")
+    other = client.__class__.from_url(database(stack.url, 1))
 
     class Elsewhere(AtomicRedisModel):
         n: int = 0

@@ -134,3 +134,19 @@ async def test_live_holder_keeps_the_lock(clean, stored):
         await asyncio.sleep(1)
         doc.n = 1
     assert await stored(doc.key, "$.n") == 1
+
+
+async def test_an_outer_lock_fences_the_save_of_an_inner_one(clean, stored):
+    """Of two locks on one document both are checked by the save at the end of the inner block."""
+    doc = await Doc().save()
+
+    async def block():
+        async with doc.lock("outer"):
+            outer = await clean.keys("rapyer:*outer")
+            async with doc.lock("inner", save_at_end=True):
+                doc.n = 5
+                await clean.delete(*outer)
+
+    with pytest.raises(LockLost, match="outer"):
+        await block()
+    assert await stored(doc.key) == Doc().model_dump()

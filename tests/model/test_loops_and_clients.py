@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from connections import client_of, database, with_options
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -52,7 +53,7 @@ async def exercise():
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 async def test_clients(stack, client, decode, protocol, encoding):
     """Decoding on or off, either protocol, any encoding of the client: all work alike."""
-    own = Redis.from_url(stack.url, decode_responses=decode, protocol=protocol, encoding=encoding)
+    own = client_of(with_options(stack.url, protocol=protocol), decode_responses=decode, encoding=encoding)
     await rapyer.init_rapyer(own)
     try:
         await exercise()
@@ -62,6 +63,7 @@ async def test_clients(stack, client, decode, protocol, encoding):
         await own.aclose()
 
 
+@pytest.mark.one_server
 async def test_pools(stack, client):
     """A client made of a pool, bounded to one connection, serves a thousand callers."""
     pool = ConnectionPool.from_url(stack.url, max_connections=1)
@@ -90,9 +92,10 @@ async def test_init_with_a_url(stack, client):
         await Doc().save()
 
 
+@pytest.mark.one_server
 async def test_init_twice(stack, client):
     """Calling it again rebinds, also models that were defined in between."""
-    other = Redis.from_url(stack.url.rsplit("/", 1)[0] + "/1")
+    other = client_of(database(stack.url, 1))
     await rapyer.init_rapyer(client)
     doc = await Doc().save()
     await rapyer.init_rapyer(other)
@@ -146,7 +149,7 @@ async def test_no_client(client):
 @pytest.mark.parametrize("tear_down", [False, True])
 def test_loops_one_after_another(stack, tear_down):
     """The same classes and the same client work in loop after loop, with or without a teardown."""
-    client = Redis.from_url(stack.url)
+    client = client_of(stack.url)
     key = None
 
     async def main():
@@ -168,7 +171,7 @@ def test_loops_one_after_another(stack, tear_down):
 
 def test_calls_under_way_when_a_loop_ends(stack):
     """A loop that ends with calls under way leaves the next one in order."""
-    client = Redis.from_url(stack.url)
+    client = client_of(stack.url)
 
     async def leave():
         await rapyer.init_rapyer(client)
@@ -185,7 +188,7 @@ def test_calls_under_way_when_a_loop_ends(stack):
 
 def test_threads(stack):
     """Loops in several threads at once share classes and client; nothing is lost."""
-    client = Redis.from_url(stack.url)
+    client = client_of(stack.url)
     errors = []
 
     async def start():
@@ -228,7 +231,7 @@ def test_threads(stack):
 async def test_no_json_module():
     """A server without RedisJSON is a ServerError that says so and how to get it."""
     with redis_stack.start(modules=False) as bare:
-        client = Redis.from_url(bare.url)
+        client = client_of(bare.url)
         with pytest.raises(ServerError, match=r"RedisJSON[\s\S]*docker"):
             await rapyer.init_rapyer(client)
         assert AtomicRedisModel.Meta.redis is None

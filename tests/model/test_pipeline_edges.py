@@ -5,6 +5,7 @@ import asyncio
 from typing import Any, Optional
 
 import pytest
+from connections import client_of
 
 import rapyer
 from rapyer import AtomicRedisModel
@@ -118,6 +119,7 @@ async def test_document_gone(bound):
     assert await bound.keys() == []
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("error", [Boom, asyncio.CancelledError, KeyboardInterrupt])
 async def test_body_raises(bound, error):
     """Nothing is sent, and the model, with what variables hold, is as on entry."""
@@ -270,6 +272,7 @@ async def test_two_models(bound, stored):
     assert (one.n, one.s, two.n) == (10, "ab", 11)
 
 
+@pytest.mark.one_server
 async def test_many_models_in_one_script(bound, stored):
     """`rapyer.pipeline()` takes any models: all or nothing."""
     one, two = await User().save(), await User().save()
@@ -297,9 +300,44 @@ async def test_many_models_in_one_script(bound, stored):
     assert not await bound.exists(two.key)
 
 
+@pytest.mark.one_server
+async def test_delete_by_key_joins(bound, stored):
+    """`delete_by_key` inside `rapyer.pipeline()` is part of its all or nothing."""
+    one, two = await User().save(), await User().save()
+
+    async def block(fault):
+        async with rapyer.pipeline():
+            assert await User.delete_by_key(two.key) is True
+            one.n += 5
+            assert await bound.exists(two.key)
+            if fault:
+                raise KeyError
+
+    with pytest.raises(KeyError):
+        await block(fault=True)
+    assert (one.n, await bound.exists(two.key)) == (10, 1)
+    await block(fault=False)
+    assert (one.n, await stored(one.key, "$.n"), await bound.exists(two.key)) == (15, 15, 0)
+
+
+async def test_what_others_read_differently(bound, stored):
+    """A double whose stored text only RedisJSON reads exactly is the same here after the block."""
+    value = 2.3445704478767312e41
+
+    class Doubles(AtomicRedisModel):
+        x: float = 0.0
+        many: list[float] = []
+
+    one = await Doubles().save()
+    async with one.pipeline():
+        one.x = value
+        one.many = [value]
+    assert (one.x, one.many, await stored(one.key, "$")) == (value, [value], {"x": value, "many": [value]})
+
+
 async def test_two_clients(bound, stack):
     """Models bound to different clients cannot share a script: CrossSlot, and nothing is sent."""
-    other = bound.__class__.from_url(stack.url)
+    other = client_of(stack.url)
 
     class Elsewhere(AtomicRedisModel):
         n: int = 0

@@ -8,6 +8,8 @@ import pytest
 import rapyer
 from rapyer import AtomicRedisModel
 
+pytestmark = pytest.mark.one_server  # MONITOR shows what one server is sent
+
 
 class Fields(AtomicRedisModel):
     """One field of each type that has operations."""

@@ -7,10 +7,10 @@ import json
 import os
 from contextlib import suppress
 
+from connections import client_of
 from hypothesis import HealthCheck, settings
 from operations import NOTHING, Document, Oracle, canonical, put, walk
 from pydantic import ValidationError
-from redis.asyncio import Redis
 
 import rapyer
 from rapyer.errors import OutOfRange, PathNotFound, WrongType
@@ -79,7 +79,7 @@ class World:
 
     def __init__(self, url):
         self.loop = asyncio.new_event_loop()
-        self.redis = Redis.from_url(url)
+        self.redis = client_of(url)
         self.run(self.redis.flushdb())
         Document.Meta.redis = self.redis
         self.oracle = self.views = self.clients = None

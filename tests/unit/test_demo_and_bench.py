@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import _bench_cases
+import _bench_latency
+import _bench_peers
 import redis_stack
 
 SCRIPTS = Path(redis_stack.__file__).resolve().parent
 SECONDS = 100
 
 
-def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a script as a person would, and return what it printed."""
     command = [sys.executable, SCRIPTS / script, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=SECONDS, check=False, env={**os.environ, **environment}
+    )
 
 
 @pytest.mark.slow
@@ -34,14 +41,82 @@ def test_demo_loses_nothing():
 
 @pytest.mark.slow
 def test_bench_runs_every_case(tmp_path):
-    """The short form of the benchmark runs every case and both sides, and writes what it measured as JSON."""
+    """The short form of the benchmark runs every case and both sides and every script, and writes what it measured."""
     file = tmp_path / "bench.json"
     done = run("bench.py", "--quick", "--json", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(file.read_text(encoding="utf-8"))
     assert {"host", "python", "packages", "server", "method"} <= found.keys()
-    assert {"save", "get", "aupdate", "delete_by_key"} <= {result["case"] for result in found["results"]}
-    assert all(result["bare"] > 0 and result["rapyer"] > 0 for result in [*found["results"], *found["costs"]])
+    assert {"save", "save_new", "get", "block_300", "list.aappend"} <= {result["case"] for result in found["results"]}
+    assert {"batch.apply", "document.load"} <= {result["script"] for result in found["server"]}
+    measured = [*found["results"], *found["latency"], *found["costs"]]
+    assert all(result["bare"] > 0 and result["rapyer"] > 0 for result in measured)
+
+
+@pytest.mark.slow
+def test_bench_tells_percentiles_of_single_calls(tmp_path):
+    """The p50 is no longer than the p99 of the same calls, and only the p99 has a requirement."""
+    file = tmp_path / "bench.json"
+    done = run("bench.py", "--quick", "--only", "latency", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert not found["results"]
+    latency = {(each["case"], each["percent"]): each for each in found["latency"]}
+    assert latency.keys() == {(case, percent) for case in ("get", "increase") for percent in (50, 99)}
+    for case in ("get", "increase"):
+        half, most = latency[case, 50], latency[case, 99]
+        assert half["bare"] <= most["bare"]
+        assert half["rapyer"] <= most["rapyer"]
+        assert half["ok"] is None
+        assert most["ok"] is (most["ratio"] <= 1)
+        assert f"p{most['percent']}" in done.stdout
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(50, 50), (99, 99), (100, 100)])
+def test_percentile_is_a_time_that_so_many_do_not_exceed(percent, expected):
+    """Of the times 1 to 100 in any order, exactly so many percent do not exceed the percentile."""
+    assert _bench_latency.percentile([*range(51, 101), *range(1, 51)], percent) == expected
+    assert _bench_latency.percentile([7.0], percent) == 7
+
+
+@pytest.mark.slow
+def test_bench_leaves_out_libraries_that_are_not_there(tmp_path):
+    """A library that cannot be imported costs one line, which says how to get it; the run goes through."""
+    file = tmp_path / "bench.json"
+    for name, (module, _) in _bench_peers.PEERS.items():
+        (tmp_path / f"{module}.py").write_text(f"raise ImportError('no {name}')", encoding="utf-8")
+    done = run("bench.py", "--quick", "--only", "peers", "--json", str(file), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(file.read_text(encoding="utf-8"))["peers"] == []
+    for name in _bench_peers.PEERS:
+        assert done.stdout.count(f"no {name} (pip install {name})\n") == 1
+
+
+@pytest.mark.slow
+def test_bench_measures_libraries_that_are_there(tmp_path):
+    """Each library that can be imported does every operation in the same run as rapyer and bare redis-py."""
+    there = {name for name, (module, _) in _bench_peers.PEERS.items() if importlib.util.find_spec(module)}
+    if not there:
+        pytest.skip(f"none of {', '.join(_bench_peers.PEERS)} is installed")
+    file = tmp_path / "bench.json"
+    done = run("bench.py", "--quick", "--only", "peers", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))["peers"]
+    assert {each["case"] for each in found} == set(_bench_peers.OPERATIONS)
+    for each in found:
+        assert each["speeds"].keys() == {"bare", "rapyer", *there}
+        assert min(each["speeds"].values()) > 0
+
+
+@pytest.mark.parametrize("side", [_bench_cases.BareSaveNew, _bench_cases.OurSaveNew])
+async def test_bench_saves_new_documents(bound, side):
+    """Each operation of `save_new` adds a document of its own; preparing adds none."""
+    new = side(bound)
+    await new.prepare(2, 5)
+    assert await bound.dbsize() == 0
+    for number in range(5):
+        await new.once(number % 2, number)
+        assert await bound.dbsize() == number + 1
 
 
 @pytest.mark.parametrize("words", [("--only", "nonsense"), ("--tasks", "0"), ("--rounds", "x")])

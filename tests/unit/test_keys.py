@@ -55,7 +55,8 @@ def test_the_slot_is_redis_pys(tricky: str, key: str) -> None:
 def test_helper_keys_share_the_documents_slot(key: str, action: str) -> None:
     """Whatever braces the key and the action hold."""
     for tricky in (key, *TRICKY):
-        helpers = (_keys.lock_key(tricky, action), _keys.scratch_key(tricky), _keys.scratch_key(tricky) + ":3")
+        lock = (_keys.lock_key(tricky, action), _keys.queue_key(tricky, action))
+        helpers = (*lock, _keys.scratch_key(tricky), _keys.scratch_key(tricky) + ":3")
         assert {slot(helper) for helper in helpers} == {slot(tricky)}
 
 
@@ -65,6 +66,8 @@ def test_helper_keys_share_the_documents_slot(key: str, action: str) -> None:
 def test_distinct_locks_have_distinct_keys(first: tuple[str, str], second: tuple[str, str]) -> None:
     """No key and action look like another pair; no lock looks like a backup."""
     assert (_keys.lock_key(*first) == _keys.lock_key(*second)) is (first == second)
+    assert (_keys.queue_key(*first) == _keys.queue_key(*second)) is (first == second)
+    assert _keys.queue_key(*first) != _keys.lock_key(*second)
     assert (_keys.scratch_key(first[0]) == _keys.scratch_key(second[0])) is (first[0] == second[0])
     assert _keys.lock_key(*first) != _keys.scratch_key(second[0])
 

@@ -12,6 +12,7 @@ LAYERS = {
     "errors": 0,
     "fields": 0,
     "_version": 0,
+    "_log": 0.5,
     "config": 0.5,  # errors are its words
     "_path": 1,
     "_keys": 1,
@@ -19,13 +20,27 @@ LAYERS = {
     "_ops": 2,
     "_codec": 2.5,  # gives its values the form that operations carry
     "_registry": 2,
-    "_lane": 3,
+    "_sentinel": 2.9,
+    "_wire": 3,
+    "_lane": 3.3,
+    "_wake": 3.3,
+    "_replicas": 3.35,
+    "_nodes": 3.4,
+    "_once": 3.4,
+    "_combine": 3.4,
+    "_sent": 3.45,
     "_dispatch": 3.5,
     "_link": 4,
     "_session": 4.5,
     "_renewal": 4.6,
+    "_group": 4.6,
+    "_census": 4.6,
+    "_protocol": 4.62,
+    "_wakes": 4.63,
+    "_queue": 4.65,
     "_lock": 4.7,
     "_query": 4.7,
+    "_schema": 4.8,
     "_pipeline": 5,
     "types._base": 5,
     "types._container": 5.5,
@@ -39,20 +54,39 @@ LAYERS = {
     "_storable": 7.3,
     "_convert": 7.5,
     "_content": 7.5,
-    "_schema": 7.5,
     "_classes": 7.8,
     "_node": 8,
     "_blocks": 8,
     "_model": 8.5,
+    "_observe": 8.2,
     "_setup": 8.8,
     "": 9,
+    "otel": 9,
+    "_commands": 9,
+    "_commands._format": 9.1,
+    "_commands._examine": 9.1,
+    "_commands.doctor": 9.2,
+    "_commands.locks": 9.2,
+    "_commands.scripts": 9.2,
+    "_commands.show": 9.3,
+    "__main__": 9.5,
+    "testing._stack_guard": 0,
+    "testing._stack_fetch": 0,
+    "testing._stack_url": 0.5,
+    "testing._stack_server": 1,
+    "testing._stack_private": 2,
+    "testing._stack_cluster": 3,
+    "testing._stack_sentinel": 4,
+    "testing._stack": 5,
+    "testing": 9,
+    "testing.plugin": 9.5,
 }
 
 
 def _modules():
     root = files("rapyer")
     found = {}
-    for folder, prefix in ((root, ""), (root / "types", "types.")):
+    for folder, prefix in ((root, ""), *((root / name, f"{name}.") for name in ("types", "_commands", "testing"))):
         for entry in folder.iterdir():
             if entry.name.endswith(".py"):
                 name = prefix + entry.name.removesuffix(".py")
@@ -87,7 +121,22 @@ def test_imports_go_down(name):
 def test_only_dispatch_talks_to_redis():
     """redis-py is imported for its connections, its errors and URLs, nowhere else."""
     users = {name for name, text in MODULES.items() if "\nfrom redis" in text or "\nimport redis" in text}
-    assert users == {"_lane", "_dispatch", "_renewal", "_lock", "_setup"}
+    tools = {"_commands.doctor", "_commands.locks", "_commands.show", "__main__", "testing.plugin"}
+    assert users - tools == {
+        "_sentinel",
+        "_wire",
+        "_lane",
+        "_wake",
+        "_nodes",
+        "_sent",
+        "_combine",
+        "_dispatch",
+        "_renewal",
+        "_protocol",
+        "_wakes",
+        "_queue",
+        "_setup",
+    }
 
 
 def test_modules_are_small():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-import _stack_fetch
 import redis_stack
+from rapyer.testing import _stack_fetch, _stack_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +119,7 @@ def test_is_private(stack: redis_stack.RedisStack) -> None:
     assert stack.kind == "private"
     assert (stack.host, stack.url) == ("127.0.0.1", f"redis://127.0.0.1:{stack.port}/0")
     assert ask(stack.port, "CONFIG", "GET", "bind")["bind"] == "127.0.0.1"
-    assert REDIS_PORT not in redis_stack.PORTS
+    assert REDIS_PORT not in _stack_private.PORTS
 
 
 def test_keeps_nothing(stack: redis_stack.RedisStack) -> None:
@@ -150,7 +151,7 @@ def test_starts_many_at_once() -> None:
 def test_tries_another_port(stack: redis_stack.RedisStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """When another process took the port in between, the server starts on another one."""
     ports = iter([stack.port, stack.port, redis_stack.free_port()])
-    monkeypatch.setattr(redis_stack, "free_port", lambda: next(ports))
+    monkeypatch.setattr(_stack_private, "free_port", lambda: next(ports))
     with redis_stack.start(private=True) as other:
         assert other.port != stack.port
         assert ask(other.port, "INFO", "server")["process_id"] == other.pid
@@ -376,6 +377,51 @@ def test_private_is_never_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAPYER_TEST_URL", "redis://127.0.0.1:1/0")
     with redis_stack.start(private=True) as stack:
         assert stack.kind == "private"
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Iterator[str]:
+    """Give the URL of a server that speaks TLS only, with a certificate nobody knows, and wants one of its clients."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl, which makes the certificate, is not on PATH")
+    key, certificate, port = tmp_path / "key.pem", tmp_path / "cert.pem", redis_stack.free_port()
+    request = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=rapyer -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*request.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate)]
+    with redis_stack.start(args=["--tls-port", str(port), *files]):
+        yield f"rediss://127.0.0.1:{port}/0?ssl_certfile={certificate}&ssl_keyfile={key}"
+
+
+def test_speaks_tls(encrypted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `rediss://` URL is checked with the certificates it names, as redis-py uses them."""
+    url = f"{encrypted}&ssl_ca_certs={tmp_path / 'cert.pem'}"
+    monkeypatch.setenv("RAPYER_TEST_URL", url)
+    stack = redis_stack.start()
+    with redis.Redis.from_url(stack.url) as client:
+        assert client.json().set("doc", "$", [1])
+    with pytest.raises(redis_stack.StackError, match="holds 1 keys"):
+        redis_stack.start()
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "trusted"),
+    [
+        ("127.0.0.1", "", "no"),
+        ("127.0.0.1", "&ssl_cert_reqs=none", "yes"),
+        ("localhost", "&ssl_ca_certs={folder}/cert.pem", "no"),
+        ("localhost", "&ssl_ca_certs={folder}/cert.pem&ssl_check_hostname=False", "yes"),
+    ],
+)
+def test_trusts_as_the_url_says(
+    encrypted: str, host: str, options: str, trusted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that is not known, or made for another host, is refused unless the URL says otherwise."""
+    monkeypatch.setenv("RAPYER_TEST_URL", encrypted.replace("127.0.0.1", host) + options.format(folder=tmp_path))
+    if trusted == "yes":
+        assert redis_stack.start().kind == "url"
+        return
+    with pytest.raises(redis_stack.StackError, match="CERTIFICATE_VERIFY_FAILED"):
+        redis_stack.start()
 
 
 # Docker, played by a program that keeps a diary and starts the private server

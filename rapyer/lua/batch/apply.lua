@@ -7,8 +7,7 @@
 -- KEYS    for each document: document, lock keys..., keys for the use of this call alone...
 -- ARGV    documents; for each: ttl, "refuse" or "skip" if it is gone, number of keys for own use, locks, tokens...;
 --         operations; for each: document, "1" if dependent, name, path, what the operation takes;
---         reads; for each: document, path;
---         lock to give back: "" or the number of its key, then its token
+--         reads; for each: document, path
 -- RETURNS {for each read its JSON text or nothing, what the last operation answers besides}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE ZERO_DIVISION INDEX VALUE ENTRY
 -- FLAGS   -
@@ -35,9 +34,10 @@ local function take_document(first_key)
   local held, code, detail = check_locks(first_key + 1)
   if not held then return nil, code, detail end
   local next_key = first_key + 1 + held
-  document.backup = own > 0 and KEYS[next_key] or nil
-  work_keys[document.key] = {}
-  for i = 2, own do work_keys[document.key][i - 1] = KEYS[next_key + i - 1] end
+  if own > 0 then
+    document.backup, work_keys[document.key] = KEYS[next_key], {}
+    for i = 2, own do work_keys[document.key][i - 1] = KEYS[next_key + i - 1] end
+  end
   return document, next_key + own
 end
 
@@ -47,8 +47,8 @@ local function put_aside(document)
 end
 
 local function write_pending(with_backup)
-  for _, change in ipairs(pending) do
-    if with_backup then put_aside(change.document) end
+  if with_backup then
+    for _, change in ipairs(pending) do put_aside(change.document) end
   end
   for _, change in ipairs(pending) do
     local _, extra = change.apply()
@@ -60,7 +60,9 @@ end
 local function clean_up()
   for _, document in ipairs(documents) do
     if document.saved == "copy" then redis.call("DEL", document.backup) end
-    for _, work in ipairs(work_keys[document.key]) do redis.call("DEL", work) end
+    if document.backup then
+      for _, work in ipairs(work_keys[document.key]) do redis.call("DEL", work) end
+    end
   end
 end
 
@@ -77,7 +79,7 @@ local function check_operation()
   local document, dependent = documents[take_number()], take() == "1"
   local name, path = take(), take()
   if dependent then write_pending(true) end
-  local apply, code, detail = ops[name](document.key, path)
+  local apply, code, detail = check(name, document.key, path)
   if apply then
     pending[#pending + 1] = { apply = apply, document = document }
     return true
@@ -111,7 +113,4 @@ end
 write_pending(false)
 clean_up()
 for _, document in ipairs(documents) do expire(document.key, document.ttl) end
-local texts = take_reads()
-local lock = take()
-if lock ~= "" then redis.call("DEL", KEYS[tonumber(lock)]) end
-return { texts, last_extra }
+return { take_reads(), last_extra }

@@ -1,7 +1,7 @@
 -- Operations on bytes, which are kept as base64 strings.
 --- @include "lib/prelude"
 
-families.bytes = function()
+families.bytes = function(name, key, path)
   local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
   local function encode(bytes)
@@ -34,7 +34,7 @@ families.bytes = function()
   end
 
   -- Only the last, incomplete group of four characters has to be opened. ARGV: raw bytes.
-  ops["bytes.append"] = function(key, path)
+  if name == "bytes.append" then
     local suffix = take()
     local text, code, detail = read(key, path)
     if not text then return nil, code, detail end

@@ -2,17 +2,17 @@
 --- @include "lib/prelude"
 --- @include "lib/members"
 
-families.document = function()
-  local function replaceable(key)
+families.document = function(name, key, path)
+  local function replaceable()
     local kind = redis.call("TYPE", key).ok
     if kind == "none" or kind == "ReJSON-RL" then return kind end
     return nil, "WRONG_TYPE", kind
   end
 
   -- ARGV: value.
-  ops["document.save"] = function(key)
+  if name == "document.save" then
     local value = take_value()
-    local ready, code, detail = replaceable(key)
+    local ready, code, detail = replaceable()
     if not ready then return nil, code, detail end
     return function()
       write(key, "$", value)
@@ -21,13 +21,13 @@ families.document = function()
   end
 
   -- Answers with how many documents were removed: 1 or 0.
-  ops["document.delete"] = function(key)
-    local ready, code, detail = replaceable(key)
+  if name == "document.delete" then
+    local ready, code, detail = replaceable()
     if not ready then return nil, code, detail end
     return function()
       return redis.call("DEL", key)
     end
   end
 
-  ops["document.update"] = update_members("")
+  if name == "document.update" then return update_members(key, path, "") end
 end

@@ -2,41 +2,30 @@
 --- @include "lib/prelude"
 --- @include "lib/find"
 
-families.list = function()
-  -- unpack fails from 8,000 elements on.
-  local CHUNK = 1000
-
-  local function take_values()
+families.list = function(name, key, path)
+  -- ARGV: how many, the values.
+  if name == "list.extend" then
     local values, exact = {}, true
     for i = 1, take_number() do
       values[i] = take_value()
       exact = exact and #values[i] == 0
     end
-    return values, exact
-  end
-
-  local function append(key, path, values)
-    for first = 1, #values, CHUNK do
-      local texts = {}
-      for i = first, math.min(first + CHUNK - 1, #values) do texts[#texts + 1] = values[i].text end
-      redis.call("JSON.ARRAPPEND", key, path, unpack(texts))
-    end
-  end
-
-  -- ARGV: how many, the values.
-  ops["list.extend"] = function(key, path)
-    local values, exact = take_values()
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
-      append(key, path, values)
+      -- unpack fails from 8,000 elements on.
+      for first = 1, #values, 1000 do
+        local texts = {}
+        for i = first, math.min(first + 999, #values) do texts[#texts + 1] = values[i].text end
+        redis.call("JSON.ARRAPPEND", key, path, unpack(texts))
+      end
       if exact then return end
       for i, value in ipairs(values) do repair(key, at(path, i - #values - 1), value) end
     end
   end
 
   -- An index outside is moved to the nearest end, as Python does. ARGV: index, value.
-  ops["list.insert"] = function(key, path)
+  if name == "list.insert" then
     local index, value = take_number(), take_value()
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
@@ -50,7 +39,7 @@ families.list = function()
   end
 
   -- ARGV: index, what to do when there is nothing to pop ("refuse" or "none").
-  ops["list.pop"] = function(key, path)
+  if name == "list.pop" then
     local index, when_empty = take_number(), take()
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
@@ -66,7 +55,7 @@ families.list = function()
   end
 
   -- ARGV: value.
-  ops["list.remove"] = function(key, path)
+  if name == "list.remove" then
     local value = take_value()
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
@@ -78,7 +67,7 @@ families.list = function()
   end
 
   -- ARGV: index, value.
-  ops["list.set_item"] = function(key, path)
+  if name == "list.set_item" then
     local index, value = take_number(), take_value()
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end

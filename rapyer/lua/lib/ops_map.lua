@@ -3,12 +3,12 @@
 --- @include "lib/json_text"
 --- @include "lib/members"
 
-families.map = function()
-  ops["map.set_item"] = set_member(nil)
-  ops["map.update"] = update_members(nil)
+families.map = function(name, key, path)
+  if name == "map.set_item" then return set_member(key, path) end
+  if name == "map.update" then return update_members(key, path) end
 
   -- ARGV: path of the member.
-  ops["map.delete_item"] = function(key, path)
+  if name == "map.delete_item" then
     local member = take()
     local kind, code, detail = expect(key, path, "object")
     if not kind then return nil, code, detail end
@@ -20,7 +20,7 @@ families.map = function()
   end
 
   -- ARGV: path of the member. Answers with the removed value, or nothing where there was none.
-  ops["map.pop"] = function(key, path)
+  if name == "map.pop" then
     local member = take()
     local kind, code, detail = expect(key, path, "object")
     if not kind then return nil, code, detail end
@@ -31,28 +31,24 @@ families.map = function()
     end
   end
 
-  -- A key that cannot be written to by path is named in a patch.
-  local function remove_member(key, path, name)
-    redis.call("JSON.MERGE", key, path, "{" .. cjson.encode(name) .. ":null}")
-  end
-
-  -- No path can name a member that starts with a space: RedisJSON drops spaces after the opening quote.
-  local function read_last(key, path, name)
-    if string.sub(name, 1, 1) == " " then return make_json_text().last_value(read(key, path)) end
-    return read(key, path .. '["' .. string.gsub(name, '[\\"]', "\\%0") .. '"]')
-  end
-
   -- Removes the last member: the newest one, until a removal lets RedisJSON move it. Answers with its name and value.
-  ops["map.pop_item"] = function(key, path)
+  if name == "map.pop_item" then
     local kind, code, detail = expect(key, path, "object")
     if not kind then return nil, code, detail end
     local names = redis.call("JSON.OBJKEYS", key, path)[1]
-    local name = names[#names]
-    if not name then return nil, "ENTRY" end
-    local value = read_last(key, path, name)
+    local last = names[#names]
+    if not last then return nil, "ENTRY" end
+    local value
+    if string.sub(last, 1, 1) == " " then
+      -- No path can name such a member: RedisJSON drops spaces after the opening quote.
+      value = make_json_text().last_value(read(key, path))
+    else
+      value = read(key, path .. '["' .. string.gsub(last, '[\\"]', "\\%0") .. '"]')
+    end
     return function()
-      remove_member(key, path, name)
-      return nil, { name, value }
+      -- A name that cannot be written to by path is named in a patch.
+      redis.call("JSON.MERGE", key, path, "{" .. cjson.encode(last) .. ":null}")
+      return nil, { last, value }
     end
   end
 end

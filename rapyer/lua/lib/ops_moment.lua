@@ -1,7 +1,7 @@
 -- Operations on ISO 8601 timestamps: proleptic Gregorian calendar, microseconds, the offset stays as written.
 --- @include "lib/prelude"
 
-families.moment = function()
+families.moment = function(name, key, path)
   local DAY = 86400
 
   -- Days since 0000-03-01, by counting years from March so that a leap day comes last.
@@ -47,7 +47,7 @@ families.moment = function()
   end
 
   -- ARGV: days, seconds and microseconds to add, as timedelta keeps them (only days may be negative).
-  ops["moment.add"] = function(key, path)
+  if name == "moment.add" then
     local days, seconds, micros = take_number(), take_number(), take_number()
     local text, code, detail = read(key, path)
     if not text then return nil, code, detail end

@@ -3,15 +3,9 @@
 --- @include "lib/prelude"
 --- @include "lib/find"
 
-families.set = function()
-  local function take_texts()
-    local texts = {}
-    for i = 1, take_number() do texts[i] = { text = take() } end
-    return texts
-  end
-
+families.set = function(name, key, path)
   -- ARGV: how many, then for each its plain text and the value.
-  ops["set.add"] = function(key, path)
+  if name == "set.add" then
     local members = {}
     for i = 1, take_number() do members[i] = { text = take(), value = take_value() } end
     local kind, code, detail = expect(key, path, "array")
@@ -27,8 +21,9 @@ families.set = function()
   end
 
   -- ARGV: how many, their texts.
-  ops["set.discard"] = function(key, path)
-    local members = take_texts()
+  if name == "set.discard" then
+    local members = {}
+    for i = 1, take_number() do members[i] = { text = take() } end
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
@@ -40,7 +35,7 @@ families.set = function()
   end
 
   -- ARGV: text of an element that has to be there.
-  ops["set.remove"] = function(key, path)
+  if name == "set.remove" then
     local member = { text = take() }
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
@@ -52,8 +47,9 @@ families.set = function()
   end
 
   -- ARGV: how many, the texts of those to keep.
-  ops["set.keep"] = function(key, path)
-    local members = take_texts()
+  if name == "set.keep" then
+    local members = {}
+    for i = 1, take_number() do members[i] = { text = take() } end
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
@@ -69,7 +65,7 @@ families.set = function()
   end
 
   -- Answers with the element that was added last, removed, or nothing when there is none.
-  ops["set.pop"] = function(key, path)
+  if name == "set.pop" then
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
     local popped = read(key, at(path, -1))

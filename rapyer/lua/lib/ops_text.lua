@@ -1,9 +1,9 @@
 -- Operations on strings.
 --- @include "lib/prelude"
 
-families.text = function()
+families.text = function(name, key, path)
   -- ARGV: a JSON string.
-  ops["text.append"] = function(key, path)
+  if name == "text.append" then
     local suffix = take()
     local kind, code, detail = expect(key, path, "string")
     if not kind then return nil, code, detail end

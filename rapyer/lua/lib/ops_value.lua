@@ -2,11 +2,11 @@
 --- @include "lib/prelude"
 --- @include "lib/members"
 
-families.value = function()
-  ops["value.set"] = set_member("")
+families.value = function(name, key, path)
+  if name == "value.set" then return set_member(key, path, "") end
 
   -- ARGV: kind the value must have, the empty value of that kind.
-  ops["value.clear"] = function(key, path)
+  if name == "value.clear" then
     local wanted, empty = take(), take()
     local kind, code, detail = expect(key, path, wanted)
     if not kind then return nil, code, detail end

@@ -3,18 +3,14 @@
 
 local position = 0
 
--- families.list() puts the operations on lists into ops; it runs when the first of them is asked for, because a script
--- runs from its first line to its last at every call.
+-- families.list(name, key, path) checks the operation of that name completely and returns the function that carries it
+-- out. A family is one function because a script runs from its first line to its last at every call, and each function
+-- that is made on the way costs a tenth of a microsecond.
 local families = {}
 
--- ops[name](key, path) checks one operation completely and returns the function that carries it out.
-local ops = setmetatable({}, {
-  __index = function(known, name)
-    local define = families[string.match(name, "^%a+")]
-    if define then define() end
-    return rawget(known, name)
-  end,
-})
+local function check(name, key, path)
+  return families[string.match(name, "^%a+")](name, key, path)
+end
 
 local function take()
   position = position + 1

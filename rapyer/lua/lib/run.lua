@@ -10,7 +10,7 @@ local function run(name)
   if not held then return fail(code, detail) end
   local path = take()
   local apply
-  apply, code, detail = ops[name](key, path)
+  apply, code, detail = check(name, key, path)
   if not apply then return fail(code, detail) end
   local truth, extra = apply()
   expire(key, ttl)

@@ -1,27 +1,40 @@
---- Takes a free lock and reads its document.
+--- Takes a free lock and reads its document, or queues for it. Who asks again with the same token gets the same answer.
 --
--- KEYS    document, lock
--- ARGV    token, lease in milliseconds, ttl (empty unless reads push the expiry out)
--- RETURNS {1, fencing number, document as JSON text} or {0, milliseconds until the holder's lease ends}
+-- Where nobody holds the lock but others wait, it is theirs first.
+--
+-- KEYS    document, lock, queue
+-- ARGV    token, lease in milliseconds, ttl (empty unless reads push the expiry out), info about who asks,
+--         channel of the caller, ticket to queue (empty: it does not wait)
+-- RETURNS {0, {token, fencing number, document as JSON text}} or {milliseconds until the holder's lease ends,
+--         the same for another waiter of the caller that was given the lock, or nothing}
 -- ERRORS  KEY_NOT_FOUND WRONG_TYPE
--- FLAGS   -
---- @include "lib/prelude"
---- @include "lib/ttl"
+-- FLAGS   repeatable
+--- @include "lib/handover"
 
-local document, lock = KEYS[1], KEYS[2]
-local token, lease, ttl = take(), take(), take()
+local document, lock, queue = KEYS[1], KEYS[2], KEYS[3]
+local token, lease, ttl, info, channel, ticket = take(), take(), take(), take(), take(), take()
 
--- Microseconds of the server's clock only grow, and need no counter that would outlive the lock.
-local function fencing_number()
-  local now = redis.call("TIME")
-  return string.format("%d%06d", now[1], now[2])
+local owner, passed = redis.call("HGET", lock, "owner"), nil
+local text, code, detail
+if not owner or owner == token then text, code, detail = checked(document, redis.pcall("JSON.GET", document)) end
+if (not owner or (owner == token and not text)) and redis.call("EXISTS", queue) == 1 then
+  passed = serve(document, lock, queue, channel, text)
+  owner = redis.call("HGET", lock, "owner")
 end
-
-if redis.call("EXISTS", lock) == 1 then return { 0, redis.call("PTTL", lock) } end
-local text, code, detail = checked(document, redis.pcall("JSON.GET", document))
-if not text then return fail(code, detail) end
-local fence = fencing_number()
-redis.call("HSET", lock, "owner", token, "fence", fence)
+if owner and owner ~= token then
+  local remaining = redis.call("PTTL", lock)
+  if ticket ~= "" then
+    if not redis.call("LPOS", queue, ticket) then redis.call("RPUSH", queue, ticket) end
+    -- The queue outlives those in it, in case all of them die: each asks again before the lease ends that it is told.
+    local keep = 2 * math.max(remaining, 0) + 60000
+    if redis.call("PTTL", queue) < keep then redis.call("PEXPIRE", queue, keep) end
+  end
+  return { remaining, passed or false }
+end
+if not text then
+  if owner then redis.call("DEL", lock) end
+  return fail(code, detail)
+end
+if not owner then return { 0, { token, give(document, lock, nil, token, lease, ttl, info), text } } end
 redis.call("PEXPIRE", lock, lease)
-expire(document, ttl)
-return { 1, fence, text }
+return { 0, { token, redis.call("HGET", lock, "fence"), text } }

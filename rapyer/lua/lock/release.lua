@@ -1,11 +1,18 @@
---- Gives a lock back, if it is still held.
+--- Gives a lock back, if it is still held, and hands it to the next; or takes a ticket out of the queue.
 --
--- KEYS    lock
--- ARGV    token
--- RETURNS 1, or 0 where the lock is held no more
+-- KEYS    document, lock, queue
+-- ARGV    token, ticket ("" if there is none); channel of the caller, and the caller's own waiter who is next: token
+--         ("" if there is none), lease in milliseconds, ttl, info
+-- RETURNS {1, {token, fencing number, document as JSON text} of the caller's waiter who holds the lock now or nothing},
+--         or {0} where the lock is held no more
 -- ERRORS  -
 -- FLAGS   -
---- @include "lib/prelude"
+--- @include "lib/handover"
 
-if redis.call("HGET", KEYS[1], "owner") ~= take() then return 0 end
-return redis.call("DEL", KEYS[1])
+local token, ticket = take(), take()
+local lock, queue = KEYS[2], KEYS[3]
+if redis.call("HGET", lock, "owner") ~= token then
+  if ticket ~= "" then redis.call("LREM", queue, 1, ticket) end
+  return { 0 }
+end
+return { 1, pass_on(KEYS[1], lock, queue) }

@@ -1,4 +1,4 @@
-"""A short talk with a Redis server, with nothing installed: whether it answers and is empty."""
+"""A short talk with a Redis server, with nothing installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from _stack_fetch import StackError
+from rapyer.testing._stack_fetch import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 SECONDS = 5.0
 POLL_SECONDS = 0.01
 PORT = 6379
+FALSE = ("0", "f", "false", "n", "no")
+
+
+class RefusedError(Exception):
+    """The server answered with an error."""
 
 
 def check(url: str) -> None:
@@ -25,13 +30,30 @@ def check(url: str) -> None:
     Raises:
         StackError: it is not so; with the remedy. The message never shows a password.
     """
-    size = _talk(url, ("PING",), ("DBSIZE",))[-1]
-    if size != ":0":
+    size = talk(url, ("PING",), ("DBSIZE",), origin=" (RAPYER_TEST_URL)")[-1]
+    if size != "0":
         message = (
-            f"{shown(url)} (RAPYER_TEST_URL) holds {size[1:]} keys, and what uses it flushes it. "
+            f"{shown(url)} (RAPYER_TEST_URL) holds {size} keys, and what uses it flushes it. "
             "Remedy: name an empty database, or unset RAPYER_TEST_URL to get a private server."
         )
         raise StackError(message)
+
+
+def talk(url: str, *commands: tuple[str, ...], origin: str = "", seconds: float = SECONDS) -> list[str]:
+    """Return the replies as text; those of a list are lines.
+
+    Raises:
+        StackError: the server does not answer in so many seconds, or answers with an error.
+    """
+    try:
+        with _opened(urlsplit(url), seconds) as file:
+            return [_ask(file, words) for words in (*_greeting(urlsplit(url)), *commands)]
+    except RefusedError as error:
+        message = f"{shown(url)}{origin} answers: {error}"
+        raise StackError(message) from error
+    except (OSError, ValueError) as error:
+        message = f"{shown(url)}{origin} does not answer: {error}"
+        raise StackError(message) from error
 
 
 def wait(url: str, seconds: float) -> None:
@@ -56,25 +78,13 @@ def shown(url: str) -> str:
 
 def _answers(url: str) -> bool:
     try:
-        with _opened(urlsplit(url)) as file:
-            return not _ask(file, ("PING",)).startswith(("-LOADING", "-BUSY"))
+        with _opened(urlsplit(url), SECONDS) as file:
+            _ask(file, ("PING",))
+    except RefusedError as error:
+        return not str(error).startswith(("LOADING", "BUSY"))
     except OSError:
         return False
-
-
-def _talk(url: str, *commands: tuple[str, ...]) -> list[str]:
-    """Return the replies to the commands; an error reply is an error."""
-    try:
-        with _opened(urlsplit(url)) as file:
-            replies = [_ask(file, words) for words in (*_greeting(urlsplit(url)), *commands)]
-    except (OSError, ValueError) as error:
-        message = f"{shown(url)} (RAPYER_TEST_URL) does not answer: {error}"
-        raise StackError(message) from error
-    for reply in replies:
-        if reply.startswith("-"):
-            message = f"{shown(url)} (RAPYER_TEST_URL) answers: {reply[1:]}"
-            raise StackError(message)
-    return replies
+    return True
 
 
 def _greeting(parts: SplitResult) -> Iterator[tuple[str, ...]]:
@@ -83,7 +93,8 @@ def _greeting(parts: SplitResult) -> Iterator[tuple[str, ...]]:
         yield ("AUTH", *user, unquote(parts.password))
     # In redis-py's URLs a path names the database, except where it names the socket.
     path = "" if parts.scheme == "unix" else parts.path.strip("/")
-    if database := _option(parts, "db") or path:
+    database = _option(parts, "db") or path
+    if database not in {"", "0"}:  # the first one is there already, and a sentinel does not know the command
         yield ("SELECT", database)
 
 
@@ -92,33 +103,48 @@ def _ask(file: IO[bytes], words: tuple[str, ...]) -> str:
     file.write(b"*%d\r\n" % len(encoded))
     file.writelines(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)
     file.flush()
+    return _reply(file)
+
+
+def _reply(file: IO[bytes]) -> str:
     line = file.readline().decode(errors="replace").strip()
     if not line:
         message = "the connection was closed"
         raise ConnectionError(message)
-    return line
+    kind, rest = line[0], line[1:]
+    if kind == "-":
+        raise RefusedError(rest)
+    if kind == "*":
+        return "\n".join(_reply(file) for _ in range(int(rest)))
+    if kind == "$":
+        return file.read(int(rest) + 2)[:-2].decode(errors="replace") if rest != "-1" else ""
+    return rest
 
 
 @contextmanager
-def _opened(parts: SplitResult) -> Iterator[IO[bytes]]:
-    with _connected(parts) as sock, sock.makefile("rwb") as file:
+def _opened(parts: SplitResult, seconds: float) -> Iterator[IO[bytes]]:
+    with _connected(parts, seconds) as sock, sock.makefile("rwb") as file:
         yield cast("IO[bytes]", file)
 
 
-def _connected(parts: SplitResult) -> socket.socket:
+def _connected(parts: SplitResult, seconds: float) -> socket.socket:
     if parts.scheme == "unix":
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(SECONDS)
+        sock.settimeout(seconds)
         sock.connect(unquote(parts.path))
         return sock
     host = parts.hostname or "localhost"
-    sock = socket.create_connection((host, parts.port or PORT), timeout=SECONDS)
+    sock = socket.create_connection((host, parts.port or PORT), timeout=seconds)
     return _encrypted(sock, host, parts) if parts.scheme == "rediss" else sock
 
 
 def _encrypted(sock: socket.socket, host: str, parts: SplitResult) -> socket.socket:
+    """Return the socket with TLS on it, as redis-py makes it from the options of a URL."""
     context = ssl.create_default_context(cafile=_option(parts, "ssl_ca_certs") or None)
-    if _option(parts, "ssl_cert_reqs") == "none":
+    if certificate := _option(parts, "ssl_certfile"):
+        context.load_cert_chain(certificate, _option(parts, "ssl_keyfile") or None)
+    context.check_hostname = _option(parts, "ssl_check_hostname").lower() not in FALSE
+    if _option(parts, "ssl_cert_reqs").lower() == "none":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context.wrap_socket(sock, server_hostname=host)

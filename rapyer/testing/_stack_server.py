@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import _stack_url
-from _stack_fetch import StackError
+from rapyer.testing import _stack_url
+from rapyer.testing._stack_fetch import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,8 +90,8 @@ class RedisStack:
         parts = urlsplit(url)
         self.kind = kind
         self.url = url
-        self.host = parts.hostname or ""
-        self.port = parts.port or 0
+        self.host: str = parts.hostname or ""
+        self.port: int = parts.port or 0
         self.pid: int | None = None
         self._command = command
         self._env = env or {}

@@ -261,6 +261,9 @@ def _guard(folder: str, kind: str, *command: str) -> None:
     parent = os.getppid()
     _handle_signals()
     os.mkdir(folder, 0o700)  # noqa: PTH102 - pathlib is slow to import
+    if "--sentinel" in command:
+        # A sentinel wants a file of its own, in which it writes down what it learns.
+        os.close(os.open(f"{folder}/sentinel.conf", os.O_CREAT | os.O_EXCL, 0o600))
     subject = (Server if kind == "server" else Compose)(folder, list(command))
     try:
         _serve(subject, parent)

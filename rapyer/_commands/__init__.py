@@ -1,0 +1,1 @@
+"""What `python -m rapyer` can do, one module for each command."""

@@ -1,0 +1,89 @@
+"""Who waits for a lock: a waiter, and the group of those who share a ticket."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    import asyncio
+
+#: How many waiters share a ticket: so many sections in a row before the next ticket's turn.
+TURNS = 8
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A lock, and the terms on which it is asked for."""
+
+    key: str
+    action: str
+    lock_key: str
+    queue_key: str
+    lease: float
+    lease_text: str  # as the scripts take it, in milliseconds
+    ttl: str
+
+
+class Waiter(Protocol):
+    """Who asks for a lock. `turn` is done when its turn has come, with the document's JSON text."""
+
+    place: Place
+    turn: asyncio.Future[bytes]
+    group: Group
+    token: str
+    info: str
+
+    @property
+    def patient(self) -> bool: ...
+
+    @property
+    def entered(self) -> bool: ...
+
+    @property
+    def lock_key(self) -> str: ...
+
+    def lose(self) -> None: ...
+
+    def granted(self, token: str, fence: int) -> None: ...
+
+    def expire(self) -> None: ...
+
+
+class Group:
+    """Waiters who share a ticket."""
+
+    __slots__ = ("asker", "closed", "holder", "place", "room", "ticket", "timer", "token", "waiters")
+
+    def __init__(self, token: str, waiter: Waiter) -> None:
+        self.place = waiter.place
+        self.token = token  # of the turn that it waits for or has
+        self.ticket = ""  # for this turn, if it may be in the queue
+        self.waiters = [waiter]
+        self.asker: Waiter | None = None  # who asks for it in a task of its own
+        self.room = TURNS - 1 if waiter.patient else 0
+        self.holder: Waiter | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.closed = False
+
+    def first(self) -> Waiter | None:
+        """Return who is next of those that still wait."""
+        for waiter in self.waiters:
+            if not waiter.turn.done():
+                return waiter
+        return None
+
+    def stop_timer(self) -> None:
+        """Have nobody ask again."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def fail(self, error: Exception) -> None:
+        """Give everybody who waits an error of their own."""
+        for waiter in self.waiters:
+            if not waiter.turn.done():
+                own = copy.copy(error)
+                own.__cause__ = error
+                waiter.turn.set_exception(own)

@@ -1,0 +1,68 @@
+"""What goes to the `rapyer` logger: reconnects, scripts loaded again, lost locks. Never a stored value or a password.
+
+Each record carries its parts as `record.rapyer`, a dict whose "event" says what happened.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+logger = logging.getLogger("rapyer")
+# A program without logging of its own gets none on its standard error.
+logger.addHandler(logging.NullHandler())
+
+
+def connection_lost(pool: Any, error: BaseException, repeated: int, unknown: int) -> None:
+    """Tell of a connection that ended, and of the calls that were on it; one that was idle is hardly news."""
+    place = address(pool)
+    logger.log(
+        logging.WARNING if repeated or unknown else logging.INFO,
+        "connection to %s lost: %s; calls to be repeated: %d, with unknown outcome: %d",
+        place,
+        error,
+        repeated,
+        unknown,
+        extra=_parts("connection_lost", address=place, repeated=repeated, unknown=unknown),
+    )
+
+
+def cannot_connect(pool: Any, error: BaseException) -> None:
+    """Tell of the first of some failures to connect."""
+    place = address(pool)
+    logger.warning("cannot connect to %s: %s", place, error, extra=_parts("cannot_connect", address=place))
+
+
+def connected_again(pool: Any, failures: int) -> None:
+    """Tell that connecting worked after failures or a loss."""
+    place = address(pool)
+    parts = _parts("connected_again", address=place, failures=failures)
+    logger.log(
+        logging.WARNING if failures else logging.INFO,
+        "connected to %s again after %d failures",
+        place,
+        failures,
+        extra=parts,
+    )
+
+
+def loading(script: str) -> None:
+    """Tell that the server did not have a script: it was flushed, restarted, or is called for the first time."""
+    logger.info("script %s is not on the server and is loaded", script, extra=_parts("loading", script=script))
+
+
+def lock_lost(key: str, action: str) -> None:
+    """Tell that a lock is no longer this task's, which is cancelled."""
+    parts = _parts("lock_lost", key=key, action=action)
+    logger.warning("lock %r of %r was lost: its block is cancelled", action, key, extra=parts)
+
+
+def address(pool: Any) -> str:
+    """Return where a pool's connections go."""
+    options = pool.connection_kwargs
+    path: str | None = options.get("path")
+    return path or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def _parts(event: str, **parts: Any) -> dict[str, Any]:
+    return {"rapyer": {"event": event, **parts}}

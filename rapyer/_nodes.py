@@ -1,0 +1,334 @@
+"""Which lane a call takes: the only one of a server, or that of the primary that serves the key's slot.
+
+Rules:
+- Which primary serves a slot is redis-py's knowledge, read by its own `NodesManager`: in the running loop, by
+  connections that are closed again, because those that redis-py keeps belong to the loop that made them.
+- A node that answers MOVED, ASK, TRYAGAIN, CLUSTERDOWN, READONLY or LOADING has run nothing, so the call goes on: MOVED
+  corrects the one slot at once, and all slots are asked for in the background.
+- However many callers meet a failure, one task asks for the slots, some twenty times a second at most.
+- How long a call is sent on follows from the client's own `retry`: a second for each of its tries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio.cluster import ClusterNode, NodesManager
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    MovedError,
+    RedisClusterException,
+    RedisError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from rapyer._keys import SLOTS, hash_slot
+from rapyer._lane import PASSING, TRIES, Lane
+from rapyer._replicas import ReplicatedLane
+from rapyer._wire import REFUSALS
+from rapyer.errors import OutcomeUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Seconds a call is sent on for each try that the client's `retry` allows.
+SECONDS_A_TRY = 1.0
+#: The longest pauses before the first and before any later repetition, in seconds; they are random below.
+FIRST_PAUSE = 0.005
+LONGEST_PAUSE = 0.1
+#: Redirections that are followed without a pause.
+QUICK_TURNS = 3
+#: Seconds between two questions for all slots, and seconds that one node has to answer.
+ASK_EVERY = 0.05
+ASK_SECONDS = 1.0
+ASKING = b"*1\r\n$6\r\nASKING\r\n"
+
+_ELSEWHERE = (AskError, TryAgainError, ClusterDownError, *REFUSALS, *PASSING)
+_UNREACHABLE = (RedisError, RedisClusterException, OSError, asyncio.TimeoutError)
+
+
+class Trip:
+    """One call that is sent on.
+
+    Attributes:
+        first: what has to be written directly before it next time.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + seconds
+        self._turns = 0
+        self.first = b""
+
+    def turn(self, error: BaseException) -> None:
+        """Count one more failure; raise it when the time is over."""
+        self._turns += 1
+        self.first = b""
+        if self._loop.time() >= self._end:
+            raise error
+
+    def bound(self, moment: float) -> None:
+        """Let it end at that moment of the loop's clock at the latest."""
+        self._end = min(self._end, moment)
+
+    async def pause(self, quick: int = 0) -> None:
+        """Wait a little, longer each time, after that many turns that are taken at once."""
+        if self._turns > quick:
+            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._turns - quick, 10))
+            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret
+
+
+class Single:
+    """One address, which the client's pool knows; its lane finds a new primary by itself where Sentinel has one."""
+
+    clustered = False
+
+    def __init__(self, client: Any) -> None:
+        self.only: Lane | None = Lane(client.connection_pool)
+        self._seconds = _seconds(client.connection_pool.connection_kwargs.get("retry"))
+
+    def lane(self, _key: str) -> Any:
+        """Return the lane that serves a key."""
+        return self.only
+
+    def trip(self) -> Trip:
+        """Return what counts the turns of one call."""
+        return Trip(self._seconds)
+
+    async def turn(self, _key: str, lane: Lane, error: BaseException, trip: Trip, *, again: bool) -> Lane:
+        """Return the lane on which a call goes on after a failure, that is, if it may be sent again anyway.
+
+        Raises:
+            the error: it may not, or the time is over.
+        """
+        if not again:
+            raise error
+        trip.turn(error)
+        await trip.pause()
+        return lane
+
+    async def primaries(self) -> Sequence[Any]:
+        """Return the lanes of all primaries."""
+        return [self.only]
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self.only is not None:
+            await self.only.close()
+
+    def drop(self) -> None:
+        """Close the connection, in any thread."""
+        if self.only is not None:
+            self.only.drop()
+
+
+class Cluster:
+    """The primaries of a Redis Cluster."""
+
+    clustered = True
+    only: Lane | None = None
+
+    def __init__(self, client: Any) -> None:
+        # The client itself is not kept: it must be free to go away.
+        manager = client.nodes_manager
+        given = manager.connection_kwargs
+        options = {name: given[name] for name in given if "maint_notifications" not in name}
+        if getattr(options.get("redis_connect_func"), "__self__", None) is client:
+            del options["redis_connect_func"]  # READONLY, for replicas, which are not asked
+        self._options = options
+        self._remap = getattr(manager, "address_remap", None)
+        self._seconds = _seconds(getattr(client, "retry", None))
+        self._known = {node.name: (node.host, node.port) for node in manager.startup_nodes.values()}
+        self._silent: set[str] = set()
+        self._lanes: dict[str, Lane] = {}
+        self._slots: list[Lane | None] = [None] * SLOTS
+        self._primaries: list[Lane] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._asked = 0.0
+
+    def __repr__(self) -> str:
+        """Tell which nodes there are lanes to."""
+        return f"<Cluster {', '.join(sorted(self._lanes)) or 'not asked yet'}>"
+
+    def lane(self, key: str) -> Lane:
+        """Return the lane that serves a key; while that is not known, any: the answer will tell."""
+        return self._slots[hash_slot(key)] or self._any()
+
+    def _any(self) -> Lane:
+        name = random.choice(sorted(self._known.keys() - self._silent) or sorted(self._known))  # noqa: S311
+        return self._to(*self._known[name])
+
+    def _to(self, host: str, port: int) -> Lane:
+        name = f"{host}:{port}"
+        lane = self._lanes.get(name)
+        if lane is None:
+            self._known[name] = (host, port)
+            lane = self._lanes[name] = Lane(_Address(host, port, self._options))
+            lane.longest_pause = LONGEST_PAUSE
+        return lane
+
+    def trip(self) -> Trip:
+        """Return what counts the turns of one call."""
+        return Trip(self._seconds)
+
+    async def turn(self, key: str, lane: Lane, error: BaseException, trip: Trip, *, again: bool) -> Lane:
+        """Return the lane on which a call goes on after a failure.
+
+        Args:
+            key: what it works on.
+            lane: where it failed.
+            error: with what.
+            trip: what counts its turns.
+            again: whether it may be sent again whatever happened; else only where it left nothing written.
+
+        Raises:
+            the error: it is no matter of where the call was sent, or the time is over.
+        """
+        elsewhere = isinstance(error, _ELSEWHERE) and not isinstance(error, (OutcomeUnknown, AuthenticationError))
+        if not (again or elsewhere):
+            raise error
+        trip.turn(error)
+        if isinstance(error, AskError):
+            return await self._redirected(error, lane, trip)
+        await trip.pause()
+        if not isinstance(error, TryAgainError):
+            self._silent.add(lane.name)
+            with suppress(*_UNREACHABLE):  # the call's own failure is the one to be told
+                await self.ask()
+        return self.lane(key)
+
+    async def _redirected(self, error: Any, lane: Lane, trip: Trip) -> Lane:
+        host, port = (error.host or lane.name.rpartition(":")[0]), error.port
+        if self._remap is not None:
+            host, port = self._remap((host, port))
+        target = self._to(host, port)
+        if isinstance(error, MovedError):
+            self._slots[error.slot_id] = target
+            self._expect()
+        else:
+            trip.first = ASKING
+        await trip.pause(QUICK_TURNS)
+        return target
+
+    async def primaries(self) -> Sequence[Lane]:
+        """Return the lanes of all primaries as they are now."""
+        await self.ask()
+        return self._primaries
+
+    # -- which primary serves which slots ------------------------------------------------------------------------------
+
+    async def ask(self) -> None:
+        """Learn which primary serves which slots; those who ask at the same time share the answer."""
+        await asyncio.shield(self._expect())
+
+    def _expect(self) -> asyncio.Task[None]:
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.get_running_loop().create_task(self._ask(), name="rapyer-slots")
+            self._asking.add_done_callback(_seen)
+        return self._asking
+
+    async def _ask(self) -> None:
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(max(0.0, self._asked + ASK_EVERY - clock()))
+        names = random.sample(sorted(self._known), len(self._known))
+        failure: BaseException = RedisConnectionError("there is no node to ask for the slots")
+        try:
+            for name in sorted(names, key=self._silent.__contains__):
+                try:
+                    self._adopt(await self._told_by(*self._known[name]))
+                except _UNREACHABLE as error:
+                    self._silent.add(name)
+                    failure = error
+                else:
+                    return
+            if isinstance(failure, RedisClusterException) or not isinstance(failure, PASSING):
+                raise RedisConnectionError(str(failure) or "no node answers") from failure
+            raise failure
+        finally:
+            self._asked = clock()
+
+    async def _told_by(self, host: str, port: int) -> NodesManager:
+        node = ClusterNode(host, port, **self._options)
+        manager = NodesManager([node], False, self._options, address_remap=self._remap)  # noqa: FBT003 - its only form
+        try:
+            await asyncio.wait_for(manager.initialize(), ASK_SECONDS)
+        finally:
+            with suppress(*_UNREACHABLE):
+                await node.disconnect()
+        return manager
+
+    def _adopt(self, manager: NodesManager) -> None:
+        """Take over redis-py's view, and let go of lanes that no slot needs."""
+        lanes: dict[int, Lane] = {}
+        slots: list[Lane | None] = [None] * SLOTS
+        for slot, nodes in manager.slots_cache.items():
+            lane = lanes.get(id(nodes))
+            if lane is None:
+                lane = lanes[id(nodes)] = self._to(nodes[0].host, int(nodes[0].port))
+            slots[slot] = lane
+        self._slots = slots
+        self._primaries = list(dict.fromkeys(lanes.values()))
+        self._known.update((node.name, (node.host, int(node.port))) for node in manager.nodes_cache.values())
+        self._silent.clear()
+        for name, lane in list(self._lanes.items()):
+            if lane not in self._primaries:
+                lane.turn_away(RedisConnectionError(f"{name} serves no slots any more"))
+                if lane.idle:
+                    self._lanes.pop(name).drop()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+
+    def drop(self) -> None:
+        """Close all connections, in any thread."""
+        for lane in self._lanes.values():
+            lane.drop()
+
+
+class _Address:
+    """What a lane needs of a pool, for one node: a call that fails there comes back, to be sent where its slot is."""
+
+    def __init__(self, host: str, port: int, options: dict[str, Any]) -> None:
+        node = ClusterNode(host, port, **options)
+        self.connection_class = node.connection_class
+        self.connection_kwargs = {**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)}
+        self.name = f"{host}:{port}"
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Look at the outcome: a question that nobody waits for may fail."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _seconds(retry: Any) -> float:
+    if retry is not None and retry._retries < 0:
+        return math.inf
+    return SECONDS_A_TRY * (TRIES if retry is None else retry._retries + 1)
+
+
+def replicated(lane: Lane, replicas: int) -> ReplicatedLane:
+    """Return the lane to the same address whose writes count when that many replicas have them."""
+    found: ReplicatedLane | None = lane.beside.get(replicas)
+    if found is None:
+        found = lane.beside[replicas] = ReplicatedLane(lane._pool, replicas)
+        found.longest_pause = lane.longest_pause
+    return found
+
+
+def nodes_of(client: Any) -> Single | Cluster:
+    """Return where the calls of a client go."""
+    return Cluster(client) if hasattr(client, "nodes_manager") else Single(client)

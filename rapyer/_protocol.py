@@ -1,0 +1,95 @@
+"""The scripts of `lock/` as calls: which keys and arguments they take."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from rapyer import _session
+from rapyer._dispatch import Where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rapyer._dispatch import Care, Dispatcher, Locate
+    from rapyer._group import Place
+    from rapyer._ops import Argument, Operation
+    from rapyer._session import Held
+
+#: A lock that was given: token, fencing number, document.
+Given: TypeAlias = "tuple[bytes, bytes, bytes]"
+#: To whom a lock may be handed: channel of the caller, and of its own waiter token, lease, ttl, info.
+Heir: TypeAlias = "tuple[str, str, str, str, str]"
+#: What to save: the document's ttl as the scripts take it, the operations, and the care they are carried out with.
+Changes: TypeAlias = "tuple[str, Sequence[Operation], Care | None]"
+
+
+class LockScripts:
+    """Calls of one client in one loop.
+
+    Args:
+        caller: what calls scripts.
+        channel: gives the channel on which those are woken here who wait for a lock of this document, or with this key.
+    """
+
+    def __init__(self, caller: Dispatcher, channel: Callable[[str], str]) -> None:
+        self._caller = weakref.ref(caller)
+        self._channel = channel
+
+    async def acquire(self, place: Place, token: str, info: str, ticket: str) -> tuple[int, Given | None]:
+        """Take a lock or queue for it; return the milliseconds of the holder's lease, and what was given to whom."""
+        keys = (place.key, place.lock_key, place.queue_key)
+        arguments = (token, place.lease_text, place.ttl, info, self._channel(place.key), ticket)
+        remaining, given = await self._call("lock.acquire", keys, arguments, lambda _: _whole(place))
+        return remaining, given
+
+    async def release(
+        self, place: Place, token: str, ticket: str, heir: Heir, care: Care | None = None
+    ) -> tuple[bool, Given | None]:
+        """Give a lock back, or take a ticket out; return whether the lock was held, and to whom it was given."""
+        keys = (place.key, place.lock_key, place.queue_key)
+        held, *given = await self._call("lock.release", keys, (token, ticket, *heir), lambda _: _whole(place), care)
+        return bool(held), given[0] if given else None
+
+    async def save(
+        self, place: Place, token: str, others: Sequence[Held], changes: Changes, heir: Heir
+    ) -> Given | None:
+        """Write changes and give a lock back; return to whom it was given.
+
+        Args:
+            place: the lock.
+            token: the holder's.
+            others: its other locks on the document.
+            changes: the document's ttl as the scripts take it, what to write, and the care it is written with.
+            heir: to whom the lock may be handed.
+        """
+        ttl, operations, care = changes
+        keys = (place.key, place.lock_key, *(lock.lock_key for lock in others), place.queue_key)
+        tokens = (token, *(lock.token for lock in others))
+        arguments: list[Argument] = [ttl, str(len(tokens)), *tokens, str(len(operations))]
+        for operation in operations:
+            arguments += [operation.script, *operation.flat()]
+        arguments += heir
+        _, *given = await self._call(
+            "lock.save", keys, arguments, lambda index: _session.where(place.key, operations[index]), care
+        )
+        return given[0] if given else None
+
+    async def note(self, lock_key: str, waiting: int) -> None:
+        """Note how many wait here."""
+        await self._call("lock.note", (lock_key,), (self._channel(lock_key), str(waiting)), lambda _: Where(lock_key))
+
+    async def _call(
+        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Locate, care: Care | None = None
+    ) -> Any:
+        caller = self._caller()
+        if caller is None:
+            msg = "the client was torn down while a lock was in use"
+            raise RedisConnectionError(msg)
+        return await caller.script(name, keys, arguments, where, care)
+
+
+def _whole(place: Place) -> Where:
+    return Where(place.key, "$", place.action)

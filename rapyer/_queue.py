@@ -1,0 +1,388 @@
+"""Waiting for locks: who comes first is served first, over all processes, and nobody asks again and again.
+
+Rules:
+- Waiters of one client and loop for the same lock stand in groups of at most `TURNS`. A group has one ticket in the
+  lock's queue on the server; a lock that comes to it goes round in it with one script call for each section.
+- A new waiter joins the last group while that has room, else it opens one. So of each other process no more than
+  `TURNS - 1` waiters that came later can be served first.
+- A token names one section. Asking again with the same token is safe, so a group asks again when its wake-up message
+  may be lost: the holder's lease has ended, or the connection was lost.
+- Who leaves without the lock while others of the group wait leaves the ticket to them; the last one takes it out, or
+  passes the lock on if it came meanwhile: the script sees which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import weakref
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from rapyer._census import Census
+from rapyer._dispatch import dispatcher
+from rapyer._group import Group
+from rapyer._protocol import LockScripts
+from rapyer._renewal import Renewals
+from rapyer._wakes import Wakes
+from rapyer.errors import OutcomeUnknown, RapyerError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Coroutine, Iterator, Sequence
+
+    from rapyer._dispatch import Care, Dispatcher
+    from rapyer._group import Place, Waiter
+    from rapyer._protocol import Changes, Given, Heir
+    from rapyer._session import Held
+
+logger = logging.getLogger("rapyer")
+
+#: Seconds added to the holder's remaining lease before asking again, because the server counts in milliseconds.
+MARGIN = 0.002
+
+
+class Queues:
+    """Everybody of one client and loop who waits for a lock or holds one."""
+
+    def __init__(self, caller: Dispatcher) -> None:
+        self._station = os.urandom(8).hex()
+        self._wakes = Wakes(caller, self._station, self)
+        self._clustered = caller.clustered
+        self._scripts = LockScripts(caller, self._wakes.channel)
+        self._numbers = itertools.count(1)
+        self._groups: dict[str, list[Group]] = {}  # by the lock's key, in the order they came
+        self._waiting: dict[str, Group] = {}  # by the token that is waited for
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.loop = asyncio.get_running_loop()
+        self._census = Census(self._count, self._note)
+        self.renewals = Renewals(caller)
+
+    # -- entering --------------------------------------------------------------------------------------------------
+
+    async def enter(self, waiter: Waiter) -> bytes:
+        """Wait for a lock and return its document as it is under it.
+
+        Whatever is raised, the lock is not held and the waiter waits no more.
+        """
+        try:
+            if not self._join(waiter):
+                await self._open(waiter)
+            return await waiter.turn
+        except BaseException:
+            await self._withdraw(waiter)
+            raise
+
+    def _join(self, waiter: Waiter) -> bool:
+        groups = self._groups.get(waiter.place.lock_key)
+        if not groups or not waiter.patient:
+            return False
+        group = groups[-1]
+        if group.room and group.place == waiter.place:
+            group.room -= 1
+            group.waiters.append(waiter)
+            waiter.group = group
+        else:
+            self._ask_later(self._new_group(waiter))
+        self._census.joined(group.place.lock_key)
+        return True
+
+    def _new_group(self, waiter: Waiter) -> Group:
+        group = waiter.group = Group(self._new_token(), waiter)
+        self._groups.setdefault(group.place.lock_key, []).append(group)
+        self._waiting[group.token] = group
+        return group
+
+    def _new_token(self) -> str:
+        return f"{self._station}:{next(self._numbers)}"
+
+    async def _open(self, waiter: Waiter) -> None:
+        """Ask in the waiter's own task: a lock that is free costs one call and no more."""
+        group = self._new_group(waiter)
+        group.asker = waiter
+        token, lease = group.token, group.place.lease
+        self.renewals.add(token, waiter, lease)
+        queue = waiter.patient and self._wakes.listening(group.place.key)
+        try:
+            await self._ask(group, queue=queue)
+        finally:
+            if group.holder is None:
+                self.renewals.remove(token, lease)
+        group.asker = None
+        if group.holder is not None:
+            return  # it may be another one's turn, if this one's time was up meanwhile
+        if not waiter.patient:
+            waiter.expire()
+        elif not queue:
+            self._ask_later(group)
+
+    def _ask_later(self, group: Group) -> None:
+        """Ask in a task of its own, for the group's sake: it lives on when a waiter leaves."""
+        group.stop_timer()
+        self._start(self._ask_waiting(group))
+
+    async def _ask_waiting(self, group: Group) -> None:
+        try:
+            await self._wakes.ready(group.place.key)
+            if self._waiting.get(group.token) is group:
+                await self._ask(group, queue=True)
+        except (RapyerError, RedisError, OSError) as error:
+            group.fail(error)
+
+    async def _ask(self, group: Group, *, queue: bool) -> None:
+        """Ask once. Unless the lock is given, the group's turn is known from a message or from asking again."""
+        token, place = group.token, group.place
+        first = group.first()
+        info = "" if first is None else first.info
+        if queue and not group.ticket:
+            group.ticket = f"{token}\n{self._wakes.channel(place.key)}\n{place.lease_text}\n{place.ttl}\n{info}"
+        ticket = group.ticket if queue else ""
+        remaining, given = await self._scripts.acquire(place, token, info, ticket)
+        if given is not None:
+            self._granted(*given)
+        if group.closed or group.token != token:
+            self._start(self._leave(place, token, ticket))  # a repeated call may have come after everything else
+        elif queue and token in self._waiting:
+            self._census.joined(place.lock_key)
+            if self._wakes.listening(place.key):
+                self._ask_at(group, remaining)
+            else:
+                self._ask_later(group)  # the lock turned out to be on another server than the subscription
+
+    def _ask_at(self, group: Group, remaining: int) -> None:
+        # Less than nothing: a lock without a lease, which is none of this package's; it is looked at all the same.
+        seconds = remaining / 1000 if remaining >= 0 else group.place.lease
+        group.stop_timer()
+        group.timer = asyncio.get_running_loop().call_later(seconds + MARGIN, self._ask_later, group)
+
+    # -- the turn comes --------------------------------------------------------------------------------------------
+
+    def heard(self, message: bytes) -> None:
+        """Take a message: token, fence, document. Without a document there is something to ask for."""
+        token, *rest = message.split(b"\n", 2)
+        group = self._waiting.get(token.decode(errors="replace"))
+        if group is None or len(rest) < 2:  # noqa: PLR2004 - number and document
+            return  # who left meanwhile has said so to the server, which passes the lock on
+        fence, text = rest
+        if text:
+            self._granted(token, fence, text)
+        else:
+            self._ask_later(group)
+
+    def missed(self, channels: Collection[str]) -> None:
+        """Ask for every group: a message may be lost, and tickets may have been taken for a dead process's."""
+        for group in self._waiting_on(channels):
+            self._ask_later(group)
+
+    def deaf(self, channels: Collection[str], error: Exception) -> None:
+        """Tell everybody who waits that nobody can be woken, unless another server may do it."""
+        if self._clustered and not self._wakes.closed:
+            self.missed(channels)
+            return
+        for group in self._waiting_on(channels):
+            group.fail(error)
+
+    def _waiting_on(self, channels: Collection[str]) -> list[Group]:
+        groups = [group for group in self._waiting.values() if group.ticket]
+        return [group for group in groups if self._wakes.channel(group.place.key) in channels]
+
+    def awaited(self) -> set[str]:
+        """Return the channels on which somebody waits."""
+        return {self._wakes.channel(group.place.key) for group in self._waiting.values()}
+
+    def _granted(self, token: bytes, fence: bytes, text: bytes) -> None:
+        group = self._waiting.get(token.decode())
+        waiter = None if group is None else group.first()
+        if group is None or waiter is None:
+            return  # all of them are leaving: the last one passes the lock on
+        del self._waiting[group.token]
+        group.stop_timer()
+        group.waiters.remove(waiter)
+        group.holder = waiter
+        waiter.granted(group.token, int(fence))
+        waiter.turn.set_result(text)
+        self._census.left(group.place.lock_key)
+
+    # -- leaving ---------------------------------------------------------------------------------------------------
+
+    async def _withdraw(self, waiter: Waiter) -> None:
+        """Have somebody wait no more, who may have been given the lock this very moment."""
+        group, turn = waiter.group, waiter.turn
+        if turn.done() and not turn.cancelled():
+            turn.exception()  # whoever cares gets it
+        turn.cancel()
+        if group.holder is waiter:
+            await self.give_back(waiter)
+            return
+        if waiter in group.waiters:
+            group.waiters.remove(waiter)
+            self._census.left(group.place.lock_key)
+        asked = group.asker is waiter
+        if asked:
+            self._look_after(group.place.lock_key, but=group)
+        if group.holder is None and not group.closed and (asked or group.first() is None):
+            leaving = self._go_on(group)
+            if leaving is not None:
+                await asyncio.shield(leaving)
+
+    def _go_on(self, group: Group) -> asyncio.Task[None] | None:
+        """Ask for a group, or dissolve it when nobody of it waits; return the task that does that."""
+        if group.first() is not None:
+            self._ask_later(group)
+            return None
+        self._close(group)
+        return self._start(self._leave(group.place, group.token, group.ticket))
+
+    def _look_after(self, lock_key: str, *, but: Group | None = None) -> None:
+        """Go on with every group that waits for a lock: an answer that may have told of its turn is lost."""
+        for group in list(self._groups.get(lock_key, ())):
+            if group is not but and group.token in self._waiting and group.holder is None:
+                self._go_on(group)
+
+    def _close(self, group: Group) -> None:
+        group.closed = True
+        group.stop_timer()
+        self._waiting.pop(group.token, None)
+        groups = self._groups[group.place.lock_key]
+        groups.remove(group)
+        if not groups:
+            del self._groups[group.place.lock_key]
+
+    async def _leave(self, place: Place, token: str, ticket: str) -> None:
+        """Take a ticket out, or pass the lock on if it was given to it."""
+        with _lease_may_end(place):
+            await self._release_surely(place, token, ticket, (self._wakes.channel(place.key), "", "", "", ""))
+
+    async def _release_surely(self, place: Place, token: str, ticket: str, heir: Heir) -> None:
+        try:
+            _, given = await self._scripts.release(place, token, ticket, heir)
+        except OutcomeUnknown:
+            # It may have passed the lock to a waiter of ours: they ask.
+            _, given = await self._scripts.release(place, token, ticket, heir)
+            self._look_after(place.lock_key)
+        if given is not None:
+            self._granted(*given)
+
+    # -- releasing -------------------------------------------------------------------------------------------------
+
+    def _heir(self, waiter: Waiter) -> Heir:
+        """Return to whom the lock may be handed: who of the group is next. `_released` has to follow."""
+        group, channel = waiter.group, self._wakes.channel(waiter.place.key)
+        first = group.first() if group.holder is waiter else None
+        if first is None:
+            if group.holder is waiter and not group.closed:
+                self._close(group)
+            return (channel, "", "", "", "")
+        if group.token not in self._waiting:
+            group.token, group.ticket = self._new_token(), ""
+            self._waiting[group.token] = group
+        return (channel, group.token, group.place.lease_text, group.place.ttl, first.info)
+
+    def _released(self, waiter: Waiter, given: Given | None) -> None:
+        """Take notice that the lock is held no more, and which waiter of ours has it now."""
+        group = waiter.group
+        held = group.holder is waiter
+        if held:
+            group.holder = None
+        if given is not None:
+            self._granted(*given)
+        if held and group.holder is None and not group.closed:
+            self._go_on(group)
+
+    async def release(self, waiter: Waiter, care: Care | None) -> bool:
+        """Give a lock back and hand it on, with this care; return whether it was held until then; 1 round trip.
+
+        When this raises, `give_back` has to follow.
+        """
+        held, given = await self._scripts.release(waiter.place, waiter.token, "", self._heir(waiter), care)
+        self._released(waiter, given)
+        return held
+
+    async def save(self, waiter: Waiter, others: Sequence[Held], changes: Changes) -> None:
+        """Write the changes, give the lock back and hand it on; 1 round trip.
+
+        When this raises, `give_back` has to follow.
+
+        Args:
+            waiter: the holder.
+            others: the other locks it has on the document.
+            changes: what to write.
+        """
+        heir = self._heir(waiter)
+        self._released(waiter, await self._scripts.save(waiter.place, waiter.token, others, changes, heir))
+
+    async def give_back(self, waiter: Waiter, *, wait: bool = True) -> None:
+        """Release if held, to the end, even when cancelled; where Redis is out of reach the lease ends by itself."""
+        giving = self._start(self._give_back(waiter))
+        if wait:
+            await asyncio.shield(giving)
+
+    async def _give_back(self, waiter: Waiter) -> None:
+        self.renewals.remove(waiter.token, waiter.place.lease)
+        try:
+            with _lease_may_end(waiter.place):
+                await self._release_surely(waiter.place, waiter.token, "", self._heir(waiter))
+        finally:
+            self._released(waiter, None)
+            # An answer to an earlier call may be lost that told who has the lock.
+            self._look_after(waiter.place.lock_key)
+
+    def lost(self, waiter: Waiter) -> None:
+        """Have the others of a holder's group ask for a lock that is another's, or nobody's."""
+        group = waiter.group
+        if group.holder is waiter:
+            self._heir(waiter)
+            self._released(waiter, None)
+
+    # -- means -----------------------------------------------------------------------------------------------------
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name="rapyer-lock")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _count(self, lock_key: str) -> int:
+        return sum(not waiter.turn.done() for group in self._groups.get(lock_key, ()) for waiter in group.waiters)
+
+    def _note(self, lock_key: str, waiting: int) -> None:
+        self._start(self._note_waiting(lock_key, waiting))
+
+    async def _note_waiting(self, lock_key: str, waiting: int) -> None:
+        with suppress(RapyerError, RedisError, OSError):  # it is for show
+            await self._scripts.note(lock_key, waiting)
+
+    async def close(self) -> None:
+        """Close the wake-up connections."""
+        await self._wakes.close()
+
+
+@contextmanager
+def _lease_may_end(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except (RapyerError, RedisError, OSError) as error:
+        logger.warning("lock %r of %r could not be given back, its lease will end: %s", place.action, place.key, error)
+
+
+_queues: weakref.WeakKeyDictionary[Any, Queues] = weakref.WeakKeyDictionary()
+
+
+def queues(client: Any) -> Queues:
+    """Return the queues of this client in the running loop."""
+    caller = dispatcher(client)
+    found = _queues.get(caller)
+    if found is None:
+        found = _queues[caller] = Queues(caller)
+    return found
+
+
+async def close_all() -> None:
+    """Close every wake-up connection that was opened in this loop."""
+    loop = asyncio.get_running_loop()
+    for found in list(_queues.values()):
+        if found.loop is loop:
+            await found.close()

@@ -1,0 +1,215 @@
+"""The subscription on one address, on which waiters of one client and event loop are woken.
+
+Rules:
+- One connection, opened with the client's own class and arguments and not taken from its pool. It lives once: until no
+  channel of it is needed for some seconds, or it is lost for good.
+- A channel is confirmed before the first ticket with it is queued.
+- When the connection is lost it is opened again, and whoever uses it is told: messages may have been missed. So when
+  the server of a cluster gives a slot away, and takes its channels back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, MovedError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from rapyer._keys import hash_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: Seconds between two tries to connect in a row: doubled each time.
+FIRST_PAUSE = 0.02
+#: Seconds that a channel, and the connection, is kept when nobody waits.
+IDLE = 5.0
+
+
+class Listener(Protocol):
+    """Who is woken."""
+
+    def heard(self, message: bytes) -> None:
+        """Take a message."""
+
+    def missed(self, channels: Collection[str]) -> None:
+        """Learn that messages of these channels may have been missed."""
+
+    def deaf(self, channels: Collection[str], error: Exception) -> None:
+        """Learn that there is no connection to be had for these channels here."""
+
+    def awaited(self) -> set[str]:
+        """Return the channels that are needed now."""
+
+
+class Wake:
+    """One connection and its channels.
+
+    Args:
+        pool: gives the connection's class and arguments.
+        listener: who is woken.
+        attempts: tries to connect in a row before those who wait get the error.
+    """
+
+    def __init__(self, pool: Any, listener: Listener, attempts: int) -> None:
+        self._pool = pool
+        self._listener = listener
+        self._attempts = attempts
+        self._failures = 0
+        self._channels: dict[str, asyncio.Future[None]] = {}
+        self._used: set[str] = set()
+        self._parting: Counter[str] = Counter()  # what was unsubscribed and not answered
+        self._connection: Any = None  # once commands can be written to it
+        self.over = False
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), name="rapyer-wake")
+        self._loop.call_later(IDLE, self._check)
+
+    def __repr__(self) -> str:
+        """Tell whether it listens, and to how much."""
+        return f"<Wake {'closed' if self.over else 'open'}, {len(self._channels)} channels>"
+
+    def listening(self, channel: str) -> bool:
+        """Whether the subscription was confirmed and stands, or is being opened again."""
+        confirmed = self._channels.get(channel)
+        return confirmed is not None and confirmed.done()
+
+    async def ready(self, channel: str) -> None:
+        """Wait until the server has confirmed the subscription."""
+        self._used.add(channel)
+        confirmed = self._channels.get(channel)
+        if confirmed is None:
+            confirmed = self._channels[channel] = self._loop.create_future()
+            self._say("SSUBSCRIBE", channel)
+        await asyncio.shield(confirmed)
+
+    def _check(self) -> None:
+        if self.over:
+            return
+        unused = self._channels.keys() - self._used - self._listener.awaited()
+        self._used.clear()
+        if len(unused) == len(self._channels):
+            self._channels.clear()
+            self.over = True  # who waits from now on gets a new one
+            self._task.cancel()
+            return
+        for channel in unused:
+            self.part(channel)
+        self._loop.call_later(IDLE, self._check)
+
+    def part(self, channel: str) -> None:
+        """Listen to a channel no more."""
+        confirmed = self._channels.pop(channel, None)
+        if confirmed is not None:
+            _fail(confirmed, RedisConnectionError("the wake-up channel was closed"))
+            self._parting[channel] += 1
+            self._say("SUNSUBSCRIBE", channel)
+
+    def _say(self, *words: str) -> None:
+        # Written at once: redis-py's own way would open a connection again that was lost this moment.
+        writer = None if self._connection is None else self._connection._writer
+        if writer is not None:
+            writer.writelines(self._connection.pack_command(*words))
+
+    async def close(self) -> None:
+        """Close the connection; those who wait get an error."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    # -- its own task ----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        error: Exception = RedisConnectionError("the wake-up connection was closed")
+        try:
+            while True:
+                connection = self._new_connection()
+                try:
+                    await self._listen(connection)
+                except (RedisError, OSError) as lost:
+                    error = lost
+                finally:
+                    self._connection = None
+                    await connection.disconnect(nowait=True)
+                self._failures += 1
+                if self._failures >= self._attempts or not _may_pass(error):
+                    break
+                await asyncio.sleep(FIRST_PAUSE * 2**self._failures)
+        finally:
+            self._give_up(error)
+
+    def _new_connection(self) -> Any:
+        # The older protocol has no messages but those that were subscribed to.
+        connection = self._pool.connection_class(**{**self._pool.connection_kwargs, "protocol": 2})
+        connection.retry = Retry(NoBackoff(), 0)
+        return connection
+
+    async def _listen(self, connection: Any) -> None:
+        await connection.connect()
+        self._parting.clear()
+        self._connection = connection
+        # A command for each: the channels of one command have to share a slot.
+        for channel in self._channels:
+            self._say("SSUBSCRIBE", channel)
+        while True:
+            try:
+                kind, name, message = await connection.read_response(disable_decoding=True, timeout=math.inf)
+            except MovedError as moved:
+                self._moved(moved)
+                continue
+            if kind == b"smessage":
+                self._listener.heard(message)
+            elif kind == b"ssubscribe":
+                self._arrived(name.decode())
+            else:
+                self._parted(name.decode())
+
+    def _arrived(self, channel: str) -> None:
+        self._failures = 0
+        confirmed = self._channels.get(channel)
+        if confirmed is None:
+            return
+        if confirmed.done():
+            self._listener.missed((channel,))
+        else:
+            confirmed.set_result(None)
+
+    def _parted(self, channel: str) -> None:
+        """Take note that a channel is closed, which was not asked for if the server gave its slot away."""
+        if self._parting[channel]:
+            self._parting[channel] -= 1
+        elif self._channels.pop(channel, None) is not None:
+            self._listener.missed((channel,))
+
+    def _moved(self, error: MovedError) -> None:
+        """Let go of the channels of a slot that is elsewhere: who waits for them is sent there."""
+        for channel in [channel for channel in self._channels if hash_slot(channel) == error.slot_id]:
+            confirmed = self._channels.pop(channel)
+            if confirmed.done():
+                self._listener.missed((channel,))
+            else:
+                _fail(confirmed, error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.over = True
+        channels, self._channels = self._channels, {}
+        for confirmed in channels.values():
+            _fail(confirmed, error)
+        if channels:
+            self._listener.deaf(channels.keys(), error)
+
+
+def _fail(confirmed: asyncio.Future[None], error: Exception) -> None:
+    if not confirmed.done():
+        confirmed.set_exception(error)
+        confirmed.exception()  # whoever waits for it gets it; that nobody does is no fault
+
+
+def _may_pass(error: Exception) -> bool:
+    passing = isinstance(error, (RedisConnectionError, RedisTimeoutError, OSError))
+    return passing and not isinstance(error, AuthenticationError)

@@ -1,0 +1,33 @@
+--- Writes what a lock's holder changed, all or none, then gives the lock back and hands it to the next.
+--
+-- The changes are of different places, none inside another, so all are checked before any is written.
+--
+-- KEYS    document, lock, other locks that the holder has on it..., queue
+-- ARGV    ttl, locks, tokens..., count, then for each change: "value.set" or "map.pop", path, what the operation takes; then what
+--         lock.release hands on with: channel, token, lease in milliseconds, ttl, info
+-- RETURNS {1, {token, fencing number, document as JSON text} of the caller's waiter who holds the lock now or nothing}
+-- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE INDEX
+-- FLAGS   -
+--- @include "lib/handover"
+--- @include "lib/fence"
+--- @include "lib/ops_value"
+--- @include "lib/ops_map"
+
+local document, ttl = KEYS[1], take()
+
+local function checked_change()
+  if take() == "map.pop" then return check("map.pop", document, take()) end
+  return check("value.set", document, take())
+end
+
+local held, code, detail = check_locks(2)
+if not held then return fail(code, detail) end
+local writes = {}
+for i = 1, take_number() do
+  local write_it, its_code, why = checked_change()
+  if not write_it then return fail(its_code, why, i - 1) end
+  writes[i] = write_it
+end
+for _, write_it in ipairs(writes) do write_it() end
+expire(document, ttl)
+return { 1, pass_on(document, KEYS[2], KEYS[#KEYS]) }

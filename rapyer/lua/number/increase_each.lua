@@ -1,0 +1,32 @@
+--- Adds several amounts to an integer, one after the other, each as if it came alone.
+--
+-- KEYS    document, lock keys...
+-- ARGV    ttl, locks, tokens..., path, count, amounts...
+-- RETURNS for each the new value, or nothing where the sum would leave 64 bits: that amount is left out
+-- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
+-- FLAGS   -
+--- @include "lib/prelude"
+--- @include "lib/ttl"
+--- @include "lib/fence"
+--- @include "lib/ops_number"
+
+local key, ttl = KEYS[1], take()
+local held, code, detail = check_locks(2)
+if not held then return fail(code, detail) end
+local path = take()
+local text
+text, code, detail = read_number(key, path, true)
+if not text then return fail(code, detail) end
+local answers, add = {}, nil
+for i = 1, take_number() do
+  local amount = take()
+  local sum = quick_result("add", tonumber(text), tonumber(amount))
+  if not sum then
+    add = add or make_int64().add
+    sum = add(text, amount)
+  end
+  text, answers[i] = sum or text, sum or false
+end
+redis.call("JSON.SET", key, path, text)
+expire(key, ttl)
+return answers

@@ -1,0 +1,45 @@
+"""Locks of documents in different slots: each is where its document is, and all are renewed."""
+
+import asyncio
+
+from rapyer import AtomicRedisModel
+
+
+class Doc(AtomicRedisModel):
+    """A document with a short lease."""
+
+    n: int = 0
+
+    class Meta:
+        """The options."""
+
+        lock_lease = 0.6
+
+
+async def test_locks_in_many_slots_are_renewed(world):
+    """Ten locks held at once outlive their lease, and what they guard is saved."""
+    docs = [await Doc(n=number).save() for number in range(10)]
+    both = asyncio.Barrier(10) if hasattr(asyncio, "Barrier") else None
+
+    async def hold(doc):
+        async with doc.lock(save_at_end=True):
+            if both is not None:
+                await both.wait()
+            await asyncio.sleep(1.5)
+            doc.n += 100
+
+    await asyncio.gather(*map(hold, docs))
+    assert [(await Doc.get(doc.key)).n for doc in docs] == [number + 100 for number in range(10)]
+    assert await world.client.keys("rapyer:*") == []
+
+
+async def test_sections_exclude_each_other(world):
+    """Many sections on few documents lose no change."""
+    docs = [await Doc().save() for _ in range(3)]
+
+    async def add(doc):
+        async with Doc.lock_from_key(doc.key, save_at_end=True) as own:
+            own.n = own.n + 1
+
+    await asyncio.gather(*(add(doc) for doc in docs for _ in range(20)))
+    assert [(await Doc.get(doc.key)).n for doc in docs] == [20, 20, 20]

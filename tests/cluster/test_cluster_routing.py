@@ -1,0 +1,336 @@
+"""A call reaches the primary that serves its key, however slots move, and runs once."""
+
+import asyncio
+import gc
+import threading
+import weakref
+
+import pytest
+from cluster_world import opened
+from connections import client_of
+from redis.exceptions import MovedError
+
+import rapyer
+from rapyer import AtomicRedisModel
+from rapyer._dispatch import _pack, dispatcher
+from rapyer._keys import by_slot, hash_slot, lock_key, scratch_key
+from rapyer._nodes import ASKING
+from rapyer.errors import CrossSlot, KeyNotFound, ServerError, UsageError
+
+
+class Doc(AtomicRedisModel):
+    """A document."""
+
+    n: int = 0
+    m: int = 0
+    items: list[int] = []
+
+
+async def saved(count):
+    """Documents in many slots."""
+    docs = [Doc(n=number) for number in range(count)]
+    await asyncio.gather(*(doc.save() for doc in docs))
+    return docs
+
+
+async def moved(world, key):
+    """Move the slot of a key to another primary, behind the client's back."""
+    source = await world.owner(key)
+    target = await world.other(source)
+    await world.move(hash_slot(key), source, target)
+    return source, target
+
+
+async def test_each_document_on_its_primary(world):
+    """Documents spread over all primaries, by one connection to each, and are found again."""
+    docs = await saved(300)
+    await asyncio.gather(*(doc.n.increase() for doc in docs for _ in range(3)))
+    assert [doc.n for doc in docs] == [number + 3 for number in range(300)]
+    assert sorted(await Doc.afind_keys()) == sorted(doc.key for doc in docs)
+    assert sorted(doc.n for doc in await Doc.afind()) == sorted(doc.n for doc in docs)
+    sizes = [await world.at(node.port).dbsize() for node in world.servers.primaries()]
+    assert sum(sizes) == 300
+    assert min(sizes) > 0
+    assert len(world.nodes._lanes) == 3
+
+
+async def test_init_with_a_url(servers):
+    """`redis+cluster://` is enough."""
+    await rapyer.init_rapyer(servers.url)
+    doc = await Doc().save()
+    assert await doc.n.increase() == 1
+    assert await doc.delete()
+    await rapyer.teardown_rapyer()
+    with pytest.raises(UsageError):
+        await doc.save()
+
+
+async def test_scripts_are_loaded_everywhere(world):
+    """After binding no primary lacks a script; where one lost them, they are loaded there once for all callers."""
+    primaries = [world.at(node.port) for node in world.servers.primaries()]
+    docs = await saved(60)
+    for node in primaries:
+        assert "errorstat_NOSCRIPT" not in await node.info("errorstats")
+    await primaries[0].script_flush()
+    for node in primaries:
+        await node.config_resetstat()
+    await asyncio.gather(*(doc.n.increase() for doc in docs for _ in range(5)))
+    loads = [(await node.info("commandstats")).get("cmdstat_script|load", {"calls": 0})["calls"] for node in primaries]
+    assert loads[1:] == [0, 0]
+    assert 1 <= loads[0] <= 2
+    assert [doc.n for doc in docs] == [number + 5 for number in range(60)]
+
+
+async def test_moved(world):
+    """A slot that moved is followed: nothing is lost or done twice, and the next call goes straight there."""
+    doc = await Doc().save()
+    _, target = await moved(world, doc.key)
+    assert await asyncio.gather(*(doc.n.increase() for _ in range(50))) == list(range(1, 51))
+    assert await doc.n.load() == 50
+    assert world.nodes.lane(doc.key).name == f"127.0.0.1:{target}"
+    before = (await world.at(target).info("commandstats"))["cmdstat_evalsha"]["calls"]
+    await doc.n.increase()
+    assert (await world.at(target).info("commandstats"))["cmdstat_evalsha"]["calls"] == before + 1
+
+
+async def test_ask(world):
+    """While a slot is on its way, a document that arrived is worked on at its new place, one that waits at its old."""
+    doc, other = await Doc().save(), Doc()
+    slot = hash_slot(doc.key)
+    twin = await Doc.model_validate({"n": 5}).save()
+    source = await world.owner(doc.key)
+    target = await world.other(source)
+    await world.open_slot(slot, source, target)
+    assert await doc.n.increase() == 1
+    await world.move_keys(slot, source, target)
+    assert await doc.n.increase() == 2
+    assert (await doc.load()).n == 2
+    assert await asyncio.gather(*(doc.n.increase() for _ in range(20))) == list(range(3, 23))
+    with pytest.raises(KeyNotFound):
+        await other.load()
+    assert world.nodes.lane(doc.key).name == f"127.0.0.1:{source}"
+    await world.close_slot(slot, source, target)
+    assert await doc.n.increase() == 23
+    assert await twin.n.load() == 5
+
+
+async def test_try_again(world):
+    """A call that needs two keys of a slot that is half on its way waits until it arrived, and runs once."""
+    source = await world.owner("Doc:{half}")
+    target = await world.other(source)
+    docs = [Doc(), Doc()]
+    for name, doc in zip("ab", docs, strict=True):
+        object.__setattr__(doc, "_own_pk", f"{{half}}{name}")
+        await doc.save()
+    slot = hash_slot(docs[0].key)
+    await world.open_slot(slot, source, target)
+    assert await world.move_keys(slot, source, target, 1) == 1
+
+    async def both():
+        async with rapyer.pipeline():
+            for doc in docs:
+                doc.n += 1
+
+    task = asyncio.create_task(both())
+    await asyncio.sleep(0.3)
+    assert not task.done()
+    await world.move_keys(slot, source, target)
+    await world.close_slot(slot, source, target)
+    await task
+    assert [await doc.n.load() for doc in docs] == [1, 1]
+
+
+async def test_resharding_under_load(world):
+    """Slots that move back and forth under load lose nothing, double nothing and fail nothing."""
+    docs = await saved(20)
+    stop = asyncio.Event()
+    done = dict.fromkeys(range(20), 0)
+
+    async def work(number):
+        doc = await Doc.get(docs[number].key)
+        while not stop.is_set():
+            async with doc.pipeline():
+                doc.n += 1
+                doc.m += 1
+            await doc.items.aappend(done[number])
+            await doc.n.increase()
+            done[number] += 1
+
+    tasks = [asyncio.create_task(work(number)) for number in range(20)]
+    for doc in docs:
+        await moved(world, doc.key)
+    stop.set()
+    await asyncio.gather(*tasks)
+    for number, doc in enumerate(docs):
+        await doc.load()
+        assert (doc.n, doc.m) == (number + 2 * done[number], done[number])
+        assert doc.items == list(range(done[number]))
+    assert min(done.values()) > 5
+
+
+async def test_finding_while_slots_move(world):
+    """Documents that are there during the whole walk are found, each once, while their slots move."""
+    docs = await saved(200)
+    keys = sorted(doc.key for doc in docs)
+
+    async def reshard():
+        for doc in docs[:12]:
+            await moved(world, doc.key)
+
+    task = asyncio.create_task(reshard())
+    walks = 0
+    while not task.done():
+        assert sorted(await Doc.afind_keys()) == keys
+        walks += 1
+    await task
+    assert walks
+    assert sorted(await Doc.afind_keys()) == keys
+
+
+async def test_helper_keys_share_the_slot():
+    """Locks and work keys are where their document is, also for keys with a tag, or braces that are none."""
+    for key in ("Doc:1", "Doc:{a}:1", "Doc:{}{a}", "Doc:}{", "Doc:{{a}}", "{", "}", "Doc:é{ü}"):
+        assert hash_slot(lock_key(key, "default")) == hash_slot(scratch_key(key)) == hash_slot(key)
+
+
+async def test_pipeline_over_slots(world):
+    """Documents in different slots cannot share a block: CrossSlot, nothing was sent, the models are as before."""
+    docs = await saved(2)
+    while hash_slot(docs[0].key) == hash_slot(docs[1].key):
+        docs = await saved(2)
+    for node in world.servers.primaries():
+        await world.at(node.port).config_resetstat()
+
+    async def block():
+        async with rapyer.pipeline():
+            docs[0].n += 1
+            docs[1].n += 1
+
+    with pytest.raises(CrossSlot, match="tag"):
+        await block()
+    stats = [await world.at(node.port).info("commandstats") for node in world.servers.primaries()]
+    assert not any("cmdstat_evalsha" in found for found in stats)
+    assert [doc.n for doc in docs] == [0, 1]
+
+
+async def test_copies_go_by_slot(world):
+    """Copies are written to all primaries, each as the original, and found there."""
+    copies = await (await Doc(n=7).save()).duplicate_many(100)
+    assert len(by_slot(copy.key for copy in copies)) > 50
+    assert len(await Doc.afind_keys()) == 101
+    assert {doc.n for doc in await Doc.afind()} == {7}
+
+
+async def test_copies_are_all_or_none(world):
+    """When one group of copies is refused, those of the others are removed again, and the failure is told."""
+    primary = world.servers.primaries()[0].port
+    doc = await Doc(n=7).save()
+    await world.at(primary).config_set("maxmemory", 1)
+    try:
+        with pytest.raises(ServerError, match="memory"):
+            await doc.duplicate_many(50)
+    finally:
+        await world.at(primary).config_set("maxmemory", 0)
+    assert await Doc.afind_keys() == [doc.key]
+
+
+async def test_cancelled_copies(world):
+    """Cancelling leaves none of the copies, in no slot, unless all were written by then."""
+    doc = await Doc(n=7).save()
+    cancelled = 0
+    for turns in range(12):
+        task = asyncio.create_task(doc.duplicate_many(50))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+        if isinstance(outcome, asyncio.CancelledError):
+            cancelled += 1
+            assert await Doc.afind_keys() == [doc.key]
+        else:
+            assert len(await Doc.afind_keys()) == 51
+            await asyncio.gather(*(copy.delete() for copy in outcome))
+    assert cancelled > 1
+
+
+async def test_a_client_may_go(servers):
+    """A cluster client that nobody holds any more goes away, and its connections with it."""
+    client = client_of(servers.url)
+    caller = dispatcher(client)
+    await caller.preload()
+    [lane, *_] = await caller.primaries()
+    gone = weakref.ref(client)
+    await client.aclose()
+    del client
+    gc.collect()
+    assert gone() is None
+    await asyncio.sleep(0.01)
+    assert lane._wire is None
+
+
+class Own(AtomicRedisModel):
+    """A document with a client of its own."""
+
+    n: int = 0
+
+
+def test_loops_and_threads(servers):
+    """One client serves several loops, one after another and at once: the slots are asked for in each."""
+    client = client_of(servers.url)
+    failures = []
+
+    async def work():
+        async with opened(servers):
+            pass
+        Own.Meta.redis = client
+        try:
+            doc = await Own().save()
+            await asyncio.gather(*(doc.n.increase() for _ in range(100)))
+            assert await doc.n.load() == 100
+        finally:
+            Own.Meta.redis = None
+
+    async def only():
+        doc = await Own().save()
+        await asyncio.gather(*(doc.n.increase() for _ in range(100)))
+        assert await doc.n.load() == 100
+
+    def run():
+        try:
+            asyncio.run(only())
+        except Exception as error:  # noqa: BLE001 - told below
+            failures.append(error)
+
+    asyncio.run(work())
+    asyncio.run(work())
+    Own.Meta.redis = client
+    try:
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        Own.Meta.redis = None
+    assert failures == []
+
+
+async def test_cancelled_redirection(world):
+    """A call that is cancelled while it is sent on leaves no ASKING to another call."""
+    doc = await Doc().save()
+    slot = hash_slot(doc.key)
+    source = await world.owner(doc.key)
+    target = await world.other(source)
+    await world.open_slot(slot, source, target)
+    await world.move_keys(slot, source, target)
+    lane = world.nodes._to("127.0.0.1", target)
+    await lane.call(_pack(("PING",)), repeatable=True)
+    asking = lane.call(_pack(("PING",)), repeatable=True)
+    call = lane.call(_pack(("EXISTS", doc.key)), repeatable=True, first=ASKING)
+    call.cancel()
+    after = lane.call(_pack(("EXISTS", doc.key)), repeatable=True)
+    assert await asking == b"PONG"
+    with pytest.raises(MovedError):
+        await after
+    assert await lane.call(_pack(("EXISTS", doc.key)), repeatable=True, first=ASKING) == 1
+    await world.close_slot(slot, source, target)

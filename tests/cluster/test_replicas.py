@@ -1,0 +1,178 @@
+"""`Meta.min_replicas`: a write counts when replicas have it; on a cluster and behind sentinels."""
+
+import asyncio
+import time
+
+import pytest
+from cluster_world import opened
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import ConstantBackoff
+
+import rapyer
+import redis_stack
+from rapyer import AtomicRedisModel
+from rapyer.errors import KeyNotFound, NotReplicated
+
+
+class Safe(AtomicRedisModel):
+    """A document that one replica has to have."""
+
+    n: int = 0
+    items: list[int] = []
+
+    class Meta:
+        """The options."""
+
+        min_replicas = 1
+
+
+class Safest(Safe):
+    """A document that runs exactly once, too."""
+
+    class Meta:
+        """The options."""
+
+        exactly_once = True
+
+
+class Greedy(Safe):
+    """A document that asks for more replicas than there are."""
+
+    class Meta:
+        """The options."""
+
+        min_replicas = 2
+
+
+class Plain(AtomicRedisModel):
+    """A document like any other."""
+
+    n: int = 0
+
+
+async def test_writes_are_on_a_replica(world):
+    """When a write returns, a replica has it, whatever else goes on."""
+    docs = [await Safe().save() for _ in range(10)]
+    for doc in docs:
+        port = await world.owner(doc.key)
+        [replica] = world.servers.replicas_of(world.servers.node(port))
+        await asyncio.gather(*(doc.n.increase() for _ in range(20)))
+        await world.at(replica.port).execute_command("READONLY")
+        assert await world.at(replica.port).execute_command("JSON.GET", doc.key, ".n") == b"20"
+    assert [doc.n for doc in docs] == [20] * 10
+
+
+async def test_one_wait_for_many_calls(world):
+    """Calls that are made together share one WAIT, and answers keep their order."""
+    doc = await Safe().save()
+    port = await world.owner(doc.key)
+    await world.at(port).config_resetstat()
+    results = await asyncio.gather(*(doc.n.increase() for _ in range(500)))
+    assert results == list(range(1, 501))
+    assert doc.n == 500
+    assert (await world.at(port).info("commandstats"))["cmdstat_wait"]["calls"] < 20
+
+
+async def test_refusals_are_told(world):
+    """What the script refuses is refused as ever."""
+    with pytest.raises(KeyNotFound):
+        await Safe().n.increase()
+
+
+async def test_too_few_replicas(world):
+    """A write that too few replicas have in time is an error that says so; others do not wait for it."""
+    doc, plain = Greedy(), await Plain().save()
+    began = time.monotonic()
+    failing = asyncio.create_task(doc.save())
+    await asyncio.sleep(0.05)
+    start = time.monotonic()
+    await plain.n.increase()
+    assert time.monotonic() - start < 0.5
+    with pytest.raises(NotReplicated, match="1 of 2") as caught:
+        await failing
+    assert caught.value.key == doc.key
+    assert 0.9 < time.monotonic() - began < 3
+    assert (await Greedy.get(doc.key)).n == 0
+
+
+async def test_cancelled_calls(world):
+    """A caller that gives up takes nothing from the others of its lot."""
+    doc = await Safe().save()
+    tasks = [asyncio.create_task(doc.n.increase()) for _ in range(50)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, int) for result in results[1::2])
+    assert 25 <= await doc.n.load() <= 50
+
+
+@pytest.mark.slow
+async def test_nothing_acknowledged_is_lost():
+    """With both options, primaries that are killed lose nothing that was acknowledged, and nothing is done twice."""
+    with redis_stack.cluster() as servers:
+        async with opened(servers, socket_timeout=2) as world:
+            docs = [await Safest().save() for _ in range(6)]
+            stop = asyncio.Event()
+            done = dict.fromkeys(range(6), 0)
+
+            async def work(number):
+                doc = await Safest.get(docs[number].key)
+                while not stop.is_set():
+                    await doc.items.aappend(done[number])
+                    await doc.n.increase()
+                    done[number] += 1
+
+            tasks = [asyncio.create_task(work(number)) for number in range(6)]
+            await asyncio.sleep(0.3)
+            victim = world.servers.node(await world.owner(docs[0].key))
+            await asyncio.to_thread(victim.kill)
+            await asyncio.sleep(2.5)
+            await asyncio.to_thread(victim.restart)
+            await asyncio.to_thread(servers.wait)
+            await asyncio.sleep(0.3)
+            stop.set()
+            await asyncio.gather(*tasks)
+            for number, doc in enumerate(docs):
+                await doc.load()
+                assert (doc.n, doc.items) == (done[number], list(range(done[number])))
+            assert min(done.values()) > 10
+
+
+@pytest.mark.slow
+async def test_behind_sentinels():
+    """A failover loses nothing that was acknowledged: the lane finds the new primary, and loads its scripts there."""
+    with redis_stack.sentinel() as servers:
+        manager = Sentinel(servers.addresses, socket_timeout=2)
+        client = manager.master_for(servers.service, retry=Retry(ConstantBackoff(0.1), 100))
+        await rapyer.init_rapyer(client)
+        doc = await Safest().save()
+        stop = asyncio.Event()
+        done = 0
+
+        async def work():
+            nonlocal done
+            while not stop.is_set():
+                await doc.items.aappend(done)
+                await doc.n.increase()
+                done += 1
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.3)
+        before = servers.primary()
+        await asyncio.to_thread(before.kill)
+        goal = done + 200  # more than can be in flight: the new primary has to answer
+        for _ in range(300):
+            if done >= goal or task.done():
+                break
+            await asyncio.sleep(0.05)
+        assert done >= goal
+        assert servers.primary() is not before
+        stop.set()
+        await task
+        await doc.load()
+        assert (doc.n, doc.items) == (done, list(range(done)))
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+        await manager.aclose()

@@ -1,0 +1,199 @@
+"""`python -m rapyer doctor`, `scripts` and `show`, run as a person would, against real servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+
+import redis_stack
+from rapyer import AtomicRedisModel
+from rapyer._registry import scripts
+
+
+class Shown(AtomicRedisModel):
+    """A document to look at."""
+
+    name: str
+    score: int = 0
+
+
+def run(*words):
+    """Run the command; return exit code, output and errors."""
+    done = subprocess.run([sys.executable, "-m", "rapyer", *words], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def doctor(*args, **options):
+    """Start a server with these options and let the doctor look at it; return exit code and what it says by subject."""
+    with redis_stack.start(args=args, private=True, **options) as server:
+        code, out, err = run("doctor", server.url)
+    assert err == ""
+    table, _, remedies = out.partition("\nWhat to do\n")
+    found = {}
+    for line in table.splitlines()[1:]:
+        level, subject, _ = line.split(maxsplit=2)
+        found[subject] = level if found.get(subject) != "DANGER" else "DANGER"
+    return code, found, dict(line.split(": ", 1) for line in remedies.splitlines())
+
+
+def test_a_server_that_keeps_its_data_is_healthy(tmp_path):
+    """With an append-only file, no eviction and a memory limit nothing is to be done."""
+    code, found, remedies = doctor("--maxmemory", "1gb", directory=tmp_path / "data")
+    assert (code, remedies) == (0, {})
+    assert set(found) == {"server", "modules", "role", "persistence", "eviction", "memory", "scripts", "latency"}
+    assert set(found.values()) == {"ok", "note"}  # no script is loaded yet
+
+
+@pytest.mark.parametrize(
+    ("options", "subject", "level", "remedy"),
+    [
+        ((), "persistence", "DANGER", "appendonly yes"),
+        (("--save", "60 1"), "persistence", "warning", "appendonly yes"),
+        (("--appendonly", "yes", "--appendfsync", "no"), "persistence", "warning", "everysec"),
+        (("--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru"), "eviction", "DANGER", "noeviction"),
+        (("--maxmemory", "1gb", "--maxmemory-policy", "volatile-ttl"), "eviction", "DANGER", "noeviction"),
+        (("--maxmemory-policy", "allkeys-lru"), "eviction", "warning", "noeviction"),
+        (("--maxmemory", "1mb"), "memory", "warning", "maxmemory"),
+        (("--replicaof", "127.0.0.1 1"), "role", "DANGER", "primary"),
+    ],
+)
+def test_what_endangers_data_is_found(options, subject, level, remedy):
+    """Each setting that can lose documents or locks is named with its remedy; a danger is an exit code, too."""
+    code, found, remedies = doctor(*options)
+    assert found[subject] == level
+    assert remedy in remedies[subject]
+    assert code == int("DANGER" in found.values())
+
+
+def test_a_server_without_redisjson():
+    """The module that is missing is named."""
+    code, found, remedies = doctor(modules=False)
+    assert (code, found["modules"]) == (1, "DANGER")
+    assert "Redis Stack" in remedies["modules"]
+
+
+def test_keys_that_were_evicted():
+    """That it happened already is a danger even if the policy was changed since."""
+    args = ("--maxmemory", "6mb", "--maxmemory-policy", "allkeys-random")
+    with redis_stack.start(args=args, private=True) as server:
+        client = Redis.from_url(server.url)
+        for number in range(400):
+            client.set(f"key:{number}", b"x" * 20_000)
+        client.config_set("maxmemory-policy", "noeviction")
+        client.close()
+        code, out, _ = run("doctor", server.url)
+    assert code == 1
+    assert re.search(r"DANGER +eviction +\d+ keys were evicted", out)
+
+
+def test_a_user_who_may_not_ask(stack):
+    """A service without CONFIG and MODULE is examined as far as it allows."""
+    client = Redis.from_url(stack.url)
+    client.execute_command("ACL", "SETUSER", "guest", "on", ">pw", "~*", "&*", "+@all", "-config", "-module")
+    try:
+        code, out, err = run("doctor", stack.url.replace("redis://", "redis://guest:pw@"))
+    finally:
+        client.execute_command("ACL", "DELUSER", "guest")
+        client.close()
+    assert (code, err) == (0, "")
+    assert "no right to see more" in out
+    assert "RedisJSON ?" in out
+
+
+def test_the_list_of_scripts():
+    """Every script is listed with its keys, arguments and errors."""
+    code, out, err = run("scripts")
+    assert (code, err) == (0, "")
+    assert re.findall(r"^(\S+): ", out, re.MULTILINE) == list(scripts())
+    assert out.count("\n  KEYS    ") == out.count("\n  ARGV    ") == out.count("\n  ERRORS  ") == len(scripts())
+
+
+def test_lines_are_numbered_as_in_error_messages(stack):
+    """An error that a script raises names the line that --show gives it."""
+    code, out, _ = run("scripts", "--show", "list.pop")
+    assert code == 0
+    number, line = re.search(r"^ *(\d+)  (return run\(.*)$", out, re.MULTILINE).groups()
+    source = scripts()["list.pop"].source.decode().replace(line, 'return redis.call("NOPE")')
+    client = Redis.from_url(stack.url)
+    with pytest.raises(ResponseError, match=rf"@user_script:{number}\b"):
+        client.eval(source, 0)
+    client.close()
+
+
+def test_a_script_that_is_not_there():
+    """Names those that are like it."""
+    code, out, err = run("scripts", "--show", "list.push")
+    assert (code, out) == (1, "")
+    assert "list.extend" in err
+    assert "map.pop" not in err
+
+
+async def test_show_a_document(bound, stack):
+    """Type, expiry, locks and content; what would move a cursor is escaped."""
+    doc = await Shown(name="a\u202eb\x1b\n").save()
+    await bound.expire(doc.key, 100)
+    async with doc.lock("edit", lease=20):
+        code, out, err = run("show", stack.url, doc.key)
+    assert (code, err) == (0, "")
+    assert re.search(r"type +object \(RedisJSON\)", out)
+    assert re.search(r"expires +in \d\d\.\d s", out)
+    assert re.search(
+        rf"lock +'edit', held for 0\.\d s by \S+, pid {os.getpid()}, task .*; its lease ends in 1\d\.\d s; 0 wait", out
+    )
+    assert '"name": "a\\u202eb\\u001b\\n"' in out
+    _, out, _ = run("show", stack.url, doc.key)
+    assert re.search(r"lock +none is held", out)
+
+
+async def test_show_locks_of_this_document_only(bound, stack):
+    """A document whose key is part of another's has none of its locks."""
+    short, long = await Shown(name="a").save(), await Shown(name="b").save()
+    await long.delete()
+    async with short.lock("x:y"):
+        _, out, _ = run("show", stack.url, short.key)
+        assert "'x:y'" in out
+        await bound.json().set(short.key + ":x", "$", {})
+        _, out, _ = run("show", stack.url, short.key + ":x")
+        assert "none is held" in out
+
+
+async def test_show_what_is_no_document(bound, stack):
+    """A missing key and another type are errors that say so."""
+    code, out, err = run("show", stack.url, "Nobody:1")
+    assert (code, out) == (1, "")
+    assert "no document under key 'Nobody:1'" in err
+    await bound.set("text", "x")
+    code, out, err = run("show", stack.url, "text")
+    assert (code, out) == (1, "")
+    assert "a Redis string" in err
+
+
+@pytest.mark.parametrize(
+    "words", [("doctor", "redis://127.0.0.1:1"), ("show", "redis://127.0.0.1:1", "a"), ("doctor", "x")]
+)
+def test_no_server(words):
+    """The error is on standard error and the exit code is 1; so for a URL that is none."""
+    code, out, err = run(*words)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"{words[0]}: ")
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_a_person_at_a_terminal(stack, rich):
+    """Where a person looks, tables are drawn if `rich` is installed, and are plain if not; both say the same."""
+    program = (
+        f"import sys; sys.modules.update({{}} if {rich} else {{'rich': None}}); sys.stdout.isatty = lambda: True;"
+        f"import importlib.util as u; f = u.find_spec;"
+        f"u.find_spec = lambda n, *a: None if n == 'rich' and not {rich} else f(n, *a);"
+        f"from rapyer.__main__ import main; main(['doctor', {stack.url!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert ("│" in done.stdout) is rich
+    assert "RedisJSON 2." in done.stdout

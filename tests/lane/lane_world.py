@@ -1,0 +1,117 @@
+"""A server, a lane to it and a proxy between: what the tests of the lane work with."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from fault_proxy import FaultProxy
+from redis.asyncio import ConnectionPool, Redis
+
+from rapyer._dispatch import Dispatcher, Where, _pack
+from rapyer._lane import Lane
+from rapyer._registry import scripts
+
+ROOT = Where("none")
+
+
+class World:
+    """A server, with scripts loaded and an empty database, and ways to call it."""
+
+    def __init__(self, url, client):
+        self.url = url
+        self.client = client  # a connection of its own, past the proxy
+
+    @asynccontextmanager
+    async def lane(self, url=None, **options):
+        """A lane to the server, or through another URL."""
+        pool = ConnectionPool.from_url(url or self.url, **options)
+        lane = Lane(pool)
+        try:
+            yield lane
+        finally:
+            await lane.close()
+
+    @asynccontextmanager
+    async def dispatcher(self, url=None, **options):
+        """A dispatcher, as the library makes one."""
+        client = Redis.from_url(url or self.url, **options)
+        dispatcher = Dispatcher(client)
+        try:
+            yield dispatcher
+        finally:
+            await dispatcher.close()
+
+    @asynccontextmanager
+    async def proxied(self, *faults, **options):
+        """A dispatcher behind a proxy, and the proxy."""
+        async with FaultProxy(self.url, *faults) as proxy, self.dispatcher(proxy.url, **options) as dispatcher:
+            yield dispatcher, proxy
+
+    async def put(self, key, text='{"n":0}'):
+        """Store a document."""
+        await self.client.execute_command("JSON.SET", key, "$", text)
+
+    async def number(self, key):
+        """Return what a counter holds."""
+        return int(await self.client.execute_command("JSON.GET", key, ".n"))
+
+    async def connections(self):
+        """Return how many connections the server has, this one left out."""
+        return len(await self.client.client_list(_type="normal")) - 1
+
+
+def command(*arguments):
+    """Return a packed command."""
+    return _pack(arguments)
+
+
+async def increase(dispatcher, key):
+    """Add one to a counter and return what it is then: a write, which must not run twice."""
+    reply = await dispatcher.script("number.increase", [key], ("", "0", "$.n", "1"), lambda _: ROOT)
+    return int(reply[0])
+
+
+def load(dispatcher, key):
+    """Read a document."""
+    return dispatcher.script("document.load", [key], (), lambda _: ROOT)
+
+
+@asynccontextmanager
+async def opened(url):
+    """An empty world; for tests that run loops of their own."""
+    client = Redis.from_url(url)
+    await client.flushdb()
+    async with client.pipeline(transaction=False) as pipe:
+        for script in scripts().values():
+            pipe.script_load(script.source)
+        await pipe.execute()
+    try:
+        yield World(url, client)
+    finally:
+        await client.aclose()
+
+
+async def until(condition, seconds=5.0):
+    """Wait for something to become true."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "it did not happen"
+        await asyncio.sleep(0.002)
+
+
+async def clogged(lane):
+    """Send until the lane holds calls back, to a server that takes nothing; return what was sent."""
+    calls = []
+    while not await _stays_paused(lane):
+        assert len(calls) < 100, "there is no end to it"
+        calls += [lane.call(command("ECHO", "x" * (1 << 20)), repeatable=True) for _ in range(4)]
+    return calls
+
+
+async def _stays_paused(lane):
+    """Whether writing is paused, and not for a moment only: the kernel may still make room."""
+    await asyncio.sleep(0)
+    if lane._wire.paused:
+        await asyncio.sleep(0.05)
+    return lane._wire.paused

@@ -1,0 +1,179 @@
+"""`Meta.exactly_once`: writes whose answers are lost are repeated until they are known, and run once."""
+
+import asyncio
+
+import pytest
+from connections import client_of
+from fault_proxy import Fault, FaultProxy
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+
+import rapyer
+from rapyer import AtomicRedisModel, _once
+from rapyer.errors import KeyNotFound, OutcomeUnknown
+
+pytestmark = pytest.mark.one_server
+
+
+class Doc(AtomicRedisModel):
+    """A document."""
+
+    n: int = 0
+    m: int = 0
+    items: list[int] = []
+    s: str = ""
+
+    class Meta:
+        """The options."""
+
+        exactly_once = True
+
+
+class Plain(AtomicRedisModel):
+    """A document like any other."""
+
+    n: int = 0
+
+
+@pytest.fixture
+async def proxied(world):
+    """A proxy, and the models bound to a client behind it that tries for long."""
+    async with FaultProxy(world.url) as proxy:
+        client = client_of(proxy.url, retry=Retry(ConstantBackoff(0.01), 60))
+        Doc.Meta.redis = Plain.Meta.redis = client
+        yield proxy
+        Doc.Meta.redis = Plain.Meta.redis = None
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+
+
+async def records(world):
+    """What is kept, by record."""
+    return {key: await world.client.hlen(key) async for key in world.client.scan_iter("rapyer:*once*")}
+
+
+async def test_lost_answers(world, proxied):
+    """Whatever the connection does, each write is known in the end, and has happened once."""
+    doc = await Doc().save()
+    stop = asyncio.Event()
+
+    async def cut():
+        while not stop.is_set():
+            proxied.cut()
+            await asyncio.sleep(0.01)
+
+    async def work(number):
+        own = await Doc.get(doc.key)
+        for turn in range(15):
+            await own.n.increase()
+            await own.items.aappend(number * 100 + turn)
+            async with own.pipeline():
+                own.n += 1
+                own.m += 1
+            await own.s.aappend("x")
+
+    task = asyncio.create_task(cut())
+    await asyncio.gather(*(work(number) for number in range(8)))
+    stop.set()
+    await task
+    await doc.load()
+    assert (doc.n, doc.m, len(doc.s)) == (240, 120, 120)
+    assert sorted(doc.items) == sorted(number * 100 + turn for number in range(8) for turn in range(15))
+
+
+@pytest.mark.parametrize("at", range(0, 40, 3))
+async def test_an_answer_cut_anywhere(world, proxied, at):
+    """An answer that is cut at any byte is asked for again; it is the first one."""
+    doc = await Doc(items=[1, 2, 3]).save()
+    passed = proxied.connections[-1].passed("down")
+    proxied.cut()
+    # The next connection's handshake has as many bytes as this one's had; what follows is the answer.
+    proxied.faults.append(Fault("down", passed - 10 + at, "reset"))
+    assert await doc.items.apop() == 3
+    assert await doc.items.apop() == 2
+    assert (await doc.load()).items == [1]
+
+
+async def test_what_is_kept(world, proxied):
+    """Answers that are known are forgotten with the next call; what is left expires."""
+    doc = await Doc().save()
+    for _ in range(20):
+        await doc.n.increase()
+        with pytest.raises(IndexError):
+            await doc.items.aset_item(5, 1)
+    kept = await records(world)
+    assert set(kept.values()) == {1}
+    assert len(kept) <= 2  # a new minute may have begun
+    assert all([0 < await world.client.ttl(record) <= _once.KEEP for record in kept])
+
+
+async def test_plain_models_keep_nothing(world, proxied):
+    """Without the option there is no record; inside `rapyer.exactly_once()` there is."""
+    doc = await Plain().save()
+    await doc.n.increase()
+    assert await records(world) == {}
+    with rapyer.exactly_once():
+        await doc.n.increase()
+        proxied.cut()
+        await asyncio.gather(*(doc.n.increase() for _ in range(5)))
+    assert 1 <= len(await records(world)) <= 2
+    await doc.n.increase()
+    assert await doc.n.load() == 8
+
+
+async def test_refusals_are_told(world, proxied):
+    """What a script refuses is refused as ever; nothing is kept."""
+    doc = Doc()
+    with pytest.raises(KeyNotFound):
+        await doc.n.increase()
+    assert await records(world) == {}
+
+
+async def test_deleting_twice_is_once(world, proxied):
+    """A repeated delete tells what the first one found."""
+    for _ in range(10):
+        doc = await Doc().save()
+        deleting = asyncio.create_task(doc.delete())
+        await asyncio.sleep(0)
+        proxied.cut()
+        assert await deleting is True
+        assert await doc.delete() is False
+
+
+async def test_copies(world, proxied):
+    """Copies whose answer is lost are there once, and no refusal is made of the repetition."""
+    doc = await Doc(n=7).save()
+    for _ in range(10):
+        copying = asyncio.create_task(doc.duplicate_many(5))
+        await asyncio.sleep(0.001)
+        proxied.cut()
+        assert len(await copying) == 5
+    assert len(await Doc.afind_keys()) == 51
+
+
+async def test_a_redis_that_stays_away(world, proxied):
+    """When the client's budget is used up, a write that was sent is unknown."""
+    client = client_of(proxied.url, retry=Retry(ConstantBackoff(0.01), 3), socket_timeout=0.3)
+    Doc.Meta.redis = client
+    doc = await Doc().save()
+    proxied.open.clear()
+    with pytest.raises(OutcomeUnknown):
+        await doc.n.increase()
+    proxied.open.set()
+    await doc.load()
+    assert doc.n in {0, 1}
+    await rapyer.teardown_rapyer()
+    await client.aclose()
+
+
+async def test_no_lock_is_left_and_fencing_holds(world, proxied):
+    """Locked sections go on through lost connections: the save at the end is repeated, and applied once."""
+    doc = await Doc().save()
+
+    async def work():
+        async with Doc.lock_from_key(doc.key, save_at_end=True) as own:
+            own.n += 1
+
+    for _ in range(5):
+        await work()
+    assert (await doc.load()).n == 5

@@ -1,0 +1,65 @@
+"""A cancelled caller abandons its answer and nothing else."""
+
+import asyncio
+import logging
+
+from lane_world import clogged, command, increase, load
+
+
+async def test_thousand_cancelled_calls(world, caplog):
+    """A thousand cancelled calls cost no connection and move no answer."""
+    async with world.lane() as lane, world.dispatcher() as dispatcher:
+        await world.put("k")
+        assert await lane.call(command("PING"), repeatable=True) == b"PONG"
+        await load(dispatcher, "k")
+        before = await world.client.info("stats")
+        for _ in range(10):
+            tasks = [asyncio.create_task(increase(dispatcher, "k")) for _ in range(100)]
+            calls = [lane.call(command("ECHO", str(i)), repeatable=True) for i in range(200)]
+            await asyncio.sleep(0)
+            for call in (*tasks, *calls[::2]):
+                call.cancel()
+            assert await asyncio.gather(*calls[1::2]) == [str(i).encode() for i in range(1, 200, 2)]
+            await asyncio.gather(*tasks, return_exceptions=True)
+        after = await world.client.info("stats")
+        assert after["total_connections_received"] == before["total_connections_received"]
+        assert await increase(dispatcher, "k") == await world.number("k")
+    assert not caplog.records
+
+
+async def test_cancelled_while_connecting(world):
+    """Who gives up while the connection is being made does not take it from the others."""
+    async with world.lane() as lane:
+        calls = [lane.call(command("ECHO", str(i)), repeatable=True) for i in range(10)]
+        calls[0].cancel()
+        assert await asyncio.gather(*calls[1:]) == [str(i).encode() for i in range(1, 10)]
+
+
+async def test_cancelled_before_it_was_written(world):
+    """A call that is cancelled while it waits is never sent."""
+    await world.put("k")
+    async with world.proxied(socket_timeout=60) as (dispatcher, proxy):
+        await load(dispatcher, "k")
+        proxy.open.clear()
+        big = await clogged(dispatcher._lane)
+        writes = [asyncio.create_task(increase(dispatcher, "k")) for _ in range(100)]
+        await asyncio.sleep(0.01)
+        for write in writes:
+            write.cancel()
+        await asyncio.gather(*writes, return_exceptions=True)
+        proxy.open.set()
+        await asyncio.gather(*big)
+        assert await increase(dispatcher, "k") == 1
+
+
+async def test_cancelled_with_an_error_on_its_way(world, caplog):
+    """An error for a caller that is cancelled in the same turn leaves no message behind."""
+    with caplog.at_level(logging.DEBUG, "asyncio"):
+        async with world.lane() as lane:
+            for _ in range(50):
+                call = lane.call(command("NONSENSE"), repeatable=True)
+                waiter = asyncio.create_task(asyncio.wait_for(call, 5))
+                call.add_done_callback(lambda _, waiter=waiter: waiter.cancel())
+                await asyncio.gather(waiter, return_exceptions=True)
+                del call, waiter
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -1,0 +1,173 @@
+"""Combining: increments that wait for the same write are one call, and each caller gets what it would have alone."""
+
+import asyncio
+
+import pytest
+from lane_world import increase, load
+
+from rapyer._combine import MOST
+from rapyer._dispatch import Where
+from rapyer.errors import KeyNotFound, OutcomeUnknown, OutOfRange, WrongType
+
+TOP = 2**63 - 1
+
+
+async def add(dispatcher, amount, *, key="k", ttl="", path="$.n"):
+    """Add to a number as the models do."""
+    reply = await dispatcher.script(
+        "number.increase", (key,), (ttl, "0", path, str(amount)), lambda _: Where(key, path)
+    )
+    return int(reply[0])
+
+
+async def gathered(dispatcher, *amounts):
+    """Add at the same time, while another call is on its way; return what each caller got."""
+    first = asyncio.create_task(load(dispatcher, "k"))
+    await asyncio.sleep(0)
+    results = await asyncio.gather(*(add(dispatcher, amount) for amount in amounts), return_exceptions=True)
+    await first
+    return results
+
+
+async def calls(world):
+    """Return how many scripts the server has run."""
+    stats = await world.client.info("commandstats")
+    return stats.get("cmdstat_evalsha", {"calls": 0})["calls"]
+
+
+async def test_callers_get_their_own_sums(world):
+    """Of many increments at once each caller gets the sum as of its turn, in order, and few scripts did it."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        await world.client.config_resetstat()
+        assert await gathered(dispatcher, *range(1, 301)) == [n * (n + 1) // 2 for n in range(1, 301)]
+        assert await calls(world) < 30
+    assert await world.number("k") == 300 * 301 // 2
+
+
+async def test_many_more_than_one_group_takes(world):
+    """However many wait, each call of the server has a bound, and nothing is lost."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        values = await gathered(dispatcher, *[1] * (3 * MOST + 7))
+        assert values == list(range(1, 3 * MOST + 8))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+async def test_range_errors_are_their_callers_own(world, sign):
+    """An amount that would leave 64 bits is refused to its caller alone; those before and after it count."""
+    await world.put("k", f'{{"n":{sign * (TOP - 3)}}}')
+    async with world.dispatcher() as dispatcher:
+        got = await gathered(dispatcher, sign, sign * 5, sign * 2, sign * (1 + (sign < 0)), -sign * TOP, sign * 9)
+        assert got[0] == sign * (TOP - 2)
+        assert isinstance(got[1], OutOfRange)
+        assert got[2] == sign * TOP
+        assert isinstance(got[3], OutOfRange)
+        assert got[4:] == [0, sign * 9]
+        assert "k" in str(got[1])
+    assert await world.number("k") == sign * 9
+
+
+async def test_exact_beyond_doubles(world):
+    """Sums that no double holds are exact for every caller."""
+    await world.put("k", f'{{"n":{2**53}}}')
+    async with world.dispatcher() as dispatcher:
+        assert await gathered(dispatcher, 1, 1, -3, 2**60) == [2**53 + 1, 2**53 + 2, 2**53 - 1, 2**53 - 1 + 2**60]
+
+
+@pytest.mark.parametrize(("text", "error"), [(None, KeyNotFound), ('{"n":"x"}', WrongType), ('{"n":1.5}', WrongType)])
+async def test_refusals_reach_every_caller(world, text, error):
+    """Where the document or the number is not there, every caller gets an error of its own and nothing is written."""
+    if text is not None:
+        await world.put("k", text)
+    async with world.dispatcher() as dispatcher:
+        await world.put("other")
+        first = asyncio.create_task(load(dispatcher, "other"))
+        await asyncio.sleep(0)
+        got = await asyncio.gather(*(add(dispatcher, 1) for _ in range(20)), return_exceptions=True)
+        await first
+        assert {type(each) for each in got} == {error}
+        assert len({id(each) for each in got}) == 20
+    assert await world.client.exists("k") == (text is not None)
+
+
+async def test_cancelled_callers_take_no_part(world):
+    """Who gives up before the write adds nothing, and the others' sums do not count it."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        first = asyncio.create_task(load(dispatcher, "k"))
+        tasks = [asyncio.create_task(add(dispatcher, 10**i)) for i in range(4)]
+        for _ in range(2):
+            tasks[1].cancel()
+            tasks[2].cancel()
+            await asyncio.sleep(0)
+        got = await asyncio.gather(*tasks, return_exceptions=True)
+        await first
+        assert got[0] == 1
+        assert got[3] == await world.number("k")
+        assert all(isinstance(each, asyncio.CancelledError) for each in got[1:3])
+
+
+async def test_order_of_a_document_is_kept(world):
+    """What a caller asks for on the document between two increments happens between them."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        first = asyncio.create_task(load(dispatcher, "k"))
+        await asyncio.sleep(0)
+        head = ("", "0", "$", "$.n", "100", "0")
+        tasks = [
+            asyncio.create_task(add(dispatcher, 1)),
+            asyncio.create_task(dispatcher.script("value.set", ("k",), head, lambda _: Where("k"))),
+            asyncio.create_task(add(dispatcher, 1)),
+        ]
+        got = await asyncio.gather(*tasks)
+        await first
+        assert (got[0], got[2]) == (1, 101)
+
+
+async def test_different_places_and_expiries_do_not_mix(world):
+    """Increments of other fields, and those with another ttl, go their own way."""
+    await world.put("k", '{"n":0,"m":0}')
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        first = asyncio.create_task(load(dispatcher, "k"))
+        await asyncio.sleep(0)
+        got = await asyncio.gather(
+            add(dispatcher, 1), add(dispatcher, 5, path="$.m"), add(dispatcher, 1), add(dispatcher, 1, ttl="60000")
+        )
+        await first
+        assert got == [1, 5, 2, 3]
+    assert 0 < await world.client.pttl("k") <= 60_000
+
+
+async def test_flushed_scripts_are_healed(world):
+    """After SCRIPT FLUSH every caller of a group is served once, and the next group finds its script again."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        await world.client.script_flush()
+        assert sorted(await gathered(dispatcher, *[1] * 50)) == list(range(1, 51))
+        await world.client.config_resetstat()
+        assert await gathered(dispatcher, *[1] * 50) == list(range(51, 101))
+        assert await calls(world) < 10
+
+
+async def test_a_lost_answer_is_unknown_to_all(world):
+    """When the connection ends before the answer of a group, each of its callers is told that it may have run."""
+    await world.put("k")
+    async with world.proxied() as (dispatcher, proxy):
+        assert await increase(dispatcher, "k") == 1
+        proxy.open.clear()
+        first = asyncio.create_task(load(dispatcher, "k"))
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(add(dispatcher, 1)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        proxy.cut()
+        proxy.open.set()
+        got = await asyncio.gather(*tasks, return_exceptions=True)
+        await first
+        assert {type(each) for each in got} == {OutcomeUnknown}
+    assert await world.number("k") in {1, 21}

@@ -1,0 +1,162 @@
+"""Loops, threads, forks and clients that come and go: each has connections of its own, and nothing is left open."""
+
+import asyncio
+import gc
+import multiprocessing
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+from lane_world import World, increase, load, opened
+from redis.asyncio import Redis
+
+from rapyer import _dispatch
+from rapyer._dispatch import close_all, dispatcher
+
+FORKING = Path(__file__).with_name("forking.py")
+
+
+async def prepare(url):
+    """Empty the database and store a counter."""
+    async with opened(url) as world:
+        await world.put("k")
+
+
+async def count(url):
+    """Return the server's connections, this one left out."""
+    async with Redis.from_url(url) as client:
+        return await World(url, client).connections()
+
+
+def run_and_leave(main):
+    """Run in a loop that is closed without a word: no task is cancelled, nothing is shut down."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, run_and_leave])
+def test_loops_left_without_teardown(stack, run):
+    """Loop after loop with one client: each has a connection of its own, and none is left of those that ended."""
+    asyncio.run(prepare(stack.url))
+    before = asyncio.run(count(stack.url))
+    client = Redis.from_url(stack.url)
+
+    async def work():
+        return await increase(dispatcher(client), "k")
+
+    assert [run(work()) for _ in range(10)] == list(range(1, 11))
+    assert len(_dispatch._dispatchers[id(client)]) == 1
+    assert asyncio.run(count(stack.url)) <= before + 1
+    client = None
+    gc.collect()  # a transport that was left open would warn here
+    assert asyncio.run(count(stack.url)) == before
+
+
+def test_loop_left_with_calls_under_way(stack):
+    """A loop that ends with callers waiting leaves neither a message nor a warning, and the next one works."""
+    asyncio.run(prepare(stack.url))
+    client = Redis.from_url(stack.url)
+
+    async def leave():
+        caller = dispatcher(client)
+        await load(caller, "k")
+        tasks = [asyncio.create_task(increase(caller, "k")) for _ in range(100)]
+        await asyncio.sleep(0)
+        return len(tasks)
+
+    async def work():
+        return await increase(dispatcher(client), "k")
+
+    assert asyncio.run(leave()) == 100
+    assert 1 <= asyncio.run(work()) <= 101
+    client = None
+    gc.collect()
+
+
+async def test_client_that_is_gone(world):
+    """A client that nobody has any more takes its connection with it, without a teardown."""
+    await world.put("k")
+    before = await world.connections()
+    client = Redis.from_url(world.url)
+    assert await increase(dispatcher(client), "k") == 1
+    assert await world.connections() == before + 1
+    gone = weakref.ref(client)
+    del client
+    gc.collect()
+    assert gone() is None
+    for _ in range(50):
+        await asyncio.sleep(0.01)
+        if await world.connections() == before:
+            return
+    pytest.fail("its connection is still there")
+
+
+async def test_close_all_twice(world):
+    """Closing is idempotent, and a call after it opens a connection again."""
+    await world.put("k")
+    client = Redis.from_url(world.url)
+    for i in range(1, 4):
+        assert await increase(dispatcher(client), "k") == i
+        await close_all()
+        await close_all()
+    await client.aclose()
+
+
+def test_threads(stack):
+    """Loops in many threads share a client at the same time; each has its own connection, nothing is lost."""
+    asyncio.run(prepare(stack.url))
+    client = Redis.from_url(stack.url)
+    barrier = threading.Barrier(8)
+    callers, errors = set(), []
+
+    async def work():
+        callers.add(dispatcher(client))
+        await asyncio.gather(*(increase(dispatcher(client), "k") for _ in range(200)))
+
+    def run():
+        try:
+            barrier.wait()
+            asyncio.run(work())
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    async def total():
+        return await increase(dispatcher(client), "k")
+
+    assert errors == []
+    assert len(callers) == 8
+    assert asyncio.run(total()) == 1601
+    client = callers = None
+    gc.collect()
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="the platform has no fork")
+@pytest.mark.parametrize("way", ["fork", "multiprocessing", "between"])
+def test_fork(stack, way):
+    """Children forked in the middle of calls open connections of their own; the parent's goes on undisturbed.
+
+    Also when a child collects its garbage, and when it ends as Python programs end.
+    """
+    asyncio.run(prepare(stack.url))
+    # A child that finalizes the parent's loop is warned about that loop.
+    warnings = "ignore" if way == "between" else "error"
+    done = subprocess.run(
+        [sys.executable, "-W", warnings, str(FORKING), way, stack.url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr, done.stdout.split()[-1:]) == (0, "", ["600"])

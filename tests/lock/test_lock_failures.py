@@ -1,0 +1,338 @@
+"""Locks when the server, the connection or the caller fails: never two holders that can write, never a hang."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+from lock_worker import Doc
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+import rapyer
+import redis_stack
+from rapyer import _keys
+from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, RapyerError, UsageError
+
+
+@pytest.fixture
+async def private():
+    """A server of one's own, which keeps nothing, and its client."""
+    with redis_stack.start(private=True) as server:
+        client = Redis.from_url(server.url)
+        await rapyer.init_rapyer(client)
+        yield server, client
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+
+
+@pytest.mark.parametrize("saves", [False, True])
+async def test_a_server_that_forgets(private, saves):
+    """Restarted without its data while a lock is held and waited for: nobody saves on top of another's lock."""
+    server, client = private
+    doc = await Doc().save()
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold():
+        async with Doc.lock_from_key(doc.key, save_at_end=saves, lease=60) as mine:
+            inside.set()
+            await go_on.wait()
+            mine.n = 100
+
+    async def wait():
+        async with Doc.lock_from_key(doc.key, timeout=20) as mine:
+            return mine.n
+
+    holder = asyncio.create_task(hold())
+    await inside.wait()
+    waiters = [asyncio.create_task(wait()) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    await asyncio.to_thread(server.restart)
+    fresh = Redis.from_url(server.url)
+    await fresh.execute_command("JSON.SET", doc.key, "$", doc.model_dump_json())
+    new = asyncio.create_task(wait())
+    assert await asyncio.wait_for(new, 10) == 0
+    go_on.set()
+    with pytest.raises((LockLost, OutcomeUnknown, RedisConnectionError)):
+        await holder
+    for outcome in await asyncio.wait_for(asyncio.gather(*waiters, return_exceptions=True), 30):
+        assert outcome == 0 or isinstance(outcome, (RapyerError, RedisConnectionError, OSError))
+    assert (await Doc.get(doc.key)).n == 0
+    assert await fresh.keys("rapyer:*") == []
+    await fresh.aclose()
+    del client
+
+
+async def test_no_server_at_all(private):
+    """Who asks, waits or saves when the server is gone for good gets a connection error, in seconds."""
+    server, _ = private
+    doc = await Doc().save()
+
+    async def hold():
+        async with Doc.lock_from_key(doc.key, save_at_end=True) as mine:
+            mine.n = 1
+            await asyncio.to_thread(server.kill)
+
+    holder = asyncio.create_task(hold())
+    await asyncio.sleep(0.05)
+    began = time.monotonic()
+    waiters = [asyncio.create_task(doc.lock().__aenter__()) for _ in range(12)]
+    outcomes = await asyncio.wait_for(asyncio.gather(holder, *waiters, return_exceptions=True), 20)
+    assert all(isinstance(outcome, (ConnectionError, RedisConnectionError)) for outcome in outcomes)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_lock_that_cannot_be_renewed(private, stopped):
+    """After a lease without an answer it may be another's: the body is cancelled, and who waits here gets an error."""
+    server, _ = private
+    doc = await Doc().save()
+    began = time.monotonic()
+
+    async def block():
+        async with doc.lock(lease=1):
+            await asyncio.to_thread(server.pause if stopped else server.kill)
+            await asyncio.sleep(30)
+
+    holder = asyncio.create_task(block())
+    await asyncio.sleep(0.1)
+    waiter = asyncio.create_task(Doc.lock_from_key(doc.key, lease=1).__aenter__())
+    with pytest.raises(LockLost):
+        await asyncio.wait_for(holder, 20)
+    assert time.monotonic() - began < 3
+    if stopped:
+        await asyncio.to_thread(server.resume)
+        await asyncio.wait_for(waiter, 20)
+    else:
+        with pytest.raises((ConnectionError, RedisConnectionError, RedisTimeoutError)):
+            await asyncio.wait_for(waiter, 20)
+
+
+async def test_a_lost_lock_ends_the_body(clean, doc):
+    """When renewal finds the lock gone the body is cancelled and the block raises LockLost; others go on meanwhile."""
+
+    async def block():
+        async with doc.lock(lease=0.3):
+            await clean.delete(_keys.lock_key(doc.key, "default"))
+            await asyncio.sleep(5)
+            pytest.fail("it went on")
+
+    async def stubborn(done):
+        async with Doc.lock_from_key(doc.key, lease=0.3):
+            await clean.delete(_keys.lock_key(doc.key, "default"))
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                await done.wait()  # a body that does not let itself be stopped
+
+    with pytest.raises(LockLost):
+        await block()
+    done = asyncio.Event()
+    holder = asyncio.create_task(stubborn(done))
+    await asyncio.sleep(0.05)
+    for _ in range(3):
+        async with doc.lock(timeout=2):
+            pass
+    done.set()
+    with pytest.raises(LockLost):
+        await holder
+
+
+async def test_a_cancellation_is_not_taken_for_a_loss(clean, doc):
+    """Somebody else's cancel stays a CancelledError."""
+    inside = asyncio.Event()
+
+    async def block():
+        async with doc.lock(lease=0.3):
+            inside.set()
+            await asyncio.sleep(5)
+
+    task = asyncio.create_task(block())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_renewal_ends_with_the_last_lock(clean, doc, calls):
+    """It goes on while a lock is held and not a moment longer."""
+    async with doc.lock(lease=0.3):
+        await calls()
+        await asyncio.sleep(1)
+        assert 8 <= await calls() <= 11
+    await calls()
+    await asyncio.sleep(0.5)
+    assert await calls() == 0
+
+
+@pytest.mark.one_server
+async def test_many_locks_are_renewed_together(clean, calls):
+    """A thousand locks cost two calls a third of a lease."""
+    docs = await Doc().duplicate_many(1000)
+    leave = asyncio.Event()
+    count = 0
+
+    async def hold(one):
+        nonlocal count
+        async with one.lock(lease=1.5):
+            count += 1
+            await leave.wait()
+
+    holding = [asyncio.create_task(hold(one)) for one in docs]
+    while count < 1000:  # noqa: ASYNC110 - it is counted
+        await asyncio.sleep(0.01)
+    await calls()
+    await asyncio.sleep(2.4)
+    assert 8 <= await calls() <= 10
+    assert await clean.exists(*(_keys.lock_key(one.key, "default") for one in docs)) == 1000
+    leave.set()
+    await asyncio.gather(*holding)
+
+
+async def test_a_killed_connection_while_locks_change_hands(clean, doc):
+    """Errors are clear, the locks of those who met one are given back, and no update is lost."""
+    done = 0
+
+    async def work():
+        nonlocal done
+        for _ in range(10):
+            try:
+                async with Doc.lock_from_key(doc.key, save_at_end=True, lease=1) as mine:
+                    mine.n = mine.n + 1
+            except (OutcomeUnknown, RedisConnectionError):
+                continue
+            done += 1
+
+    async def cut():
+        while True:
+            await asyncio.sleep(0.02)
+            await clean.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    cutting = asyncio.create_task(cut())
+    await asyncio.wait_for(asyncio.gather(*(work() for _ in range(10))), 60)
+    cutting.cancel()
+    await doc.load()
+    assert done <= doc.n <= 100
+    assert done > 10
+    await asyncio.sleep(1.1)
+
+
+@pytest.mark.one_server
+async def test_without_the_right_to_subscribe(clean, doc, stack):
+    """A user that may not subscribe gets the server's own error when it has to wait, and nothing is left of it."""
+    await clean.execute_command("ACL", "SETUSER", "mute", "on", "nopass", "allkeys", "allcommands", "resetchannels")
+    url = stack.url.replace("redis://", "redis://mute:x@")
+    client = Redis.from_url(url)
+
+    class Mute(Doc):
+        class Meta:
+            redis = client
+
+        @classmethod
+        def class_key_initials(cls):
+            return Doc.class_key_initials()
+
+    async with Mute.lock_from_key(doc.key):
+        pass
+    async with doc.lock():
+        with pytest.raises(NoPermissionError):
+            await asyncio.create_task(Mute.lock_from_key(doc.key).__aenter__())
+        with pytest.raises(LockTimeout):
+            await asyncio.create_task(Mute.lock_from_key(doc.key, timeout=0).__aenter__())
+    await client.aclose()
+    await clean.execute_command("ACL", "DELUSER", "mute")
+
+
+async def test_a_teardown_while_somebody_waits(client):
+    """Who waits gets an error instead of waiting for ever."""
+    await rapyer.init_rapyer(client)
+    doc = await Doc().save()
+    await client.hset(_keys.lock_key(doc.key, "default"), "owner", "another")
+    waiter = asyncio.create_task(doc.lock().__aenter__())
+    await asyncio.sleep(0.2)
+    await rapyer.teardown_rapyer()
+    with pytest.raises((RedisConnectionError, UsageError)):
+        await asyncio.wait_for(waiter, 5)
+
+
+@pytest.mark.one_server
+def test_loops_in_threads(stack):
+    """Waiters in several event loops of one process, with one client, take turns like processes."""
+    shared = Redis.from_url(stack.url)
+
+    class Shared(Doc):
+        class Meta:
+            redis = shared
+
+    async def prepare():
+        doc = await Shared().save()
+        await rapyer.teardown_rapyer()
+        return doc.key
+
+    key = asyncio.run(prepare())
+    errors = []
+
+    async def work():
+        for _ in range(10):
+            async with Shared.lock_from_key(key, save_at_end=True) as mine:
+                mine.n = mine.n + 1
+
+    async def many():
+        await asyncio.gather(*(work() for _ in range(5)))
+        await rapyer.teardown_rapyer()
+
+    def run():
+        try:
+            asyncio.run(many())
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    async def look():
+        doc = await Shared.get(key)
+        async with Redis.from_url(stack.url) as fresh:
+            left = await fresh.keys("rapyer:*")
+        await doc.delete()
+        await rapyer.teardown_rapyer()
+        return doc.n, left
+
+    assert errors == []
+    assert asyncio.run(look()) == (150, [])
+
+
+# -- the fencing number ----------------------------------------------------------------------------------------------
+
+
+async def test_the_fencing_number(clean, doc):
+    """It is there while the block runs, grows from one to the next, and is the one the server knows."""
+    numbers = []
+    for index in range(20):
+        block = Doc.lock_from_key(doc.key) if index % 2 else doc.lock()
+        with pytest.raises(UsageError, match="fenc"):
+            block.fence  # noqa: B018
+        async with block:
+            numbers.append(block.fence)
+            assert int(await clean.hget(_keys.lock_key(doc.key, "default"), "fence")) == block.fence
+            assert str(block.fence) in repr(block)
+        with pytest.raises(UsageError):
+            block.fence  # noqa: B018
+        if index % 5 == 0:
+            await clean.delete(_keys.lock_key(doc.key, "default"))
+    assert numbers == sorted(set(numbers))
+
+
+async def test_a_block_is_entered_by_one_at_a_time(clean, doc):
+    """The same block twice at once is a UsageError; one after the other it is two locks."""
+    block = doc.lock()
+    for _ in range(2):
+        async with block:
+            with pytest.raises(UsageError, match="lock"):
+                await asyncio.create_task(block.__aenter__())

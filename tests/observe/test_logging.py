@@ -1,0 +1,104 @@
+"""The `rapyer` logger: reconnects, scripts loaded again, lost locks, each with its parts, and nothing secret."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from redis.asyncio import Redis
+
+import rapyer
+import redis_stack
+from rapyer import AtomicRedisModel
+from rapyer._keys import lock_key
+from rapyer.errors import LockLost
+
+
+class Logged(AtomicRedisModel):
+    """A model."""
+
+    score: int = 0
+
+
+@pytest.fixture
+def records(caplog):
+    """The structured parts of what was logged."""
+    caplog.set_level(logging.DEBUG, "rapyer")
+    return lambda: [record.rapyer for record in caplog.records if record.name == "rapyer"]
+
+
+async def test_quiet_when_all_is_well(bound, records):
+    """Work and closing log nothing."""
+    doc = await Logged().save()
+    async with doc.lock(save_at_end=True):
+        doc.score = 1
+    await rapyer.teardown_rapyer()
+    assert records() == []
+
+
+async def test_a_script_that_was_flushed_is_logged_once(bound, records):
+    """However many callers wait for it."""
+    doc = await Logged().save()
+    await bound.script_flush()
+    await asyncio.gather(*[doc.score.increase() for _ in range(50)])
+    scripts = [record["script"] for record in records() if record["event"] == "loading"]
+    assert "number.increase" in scripts
+    assert len(scripts) == len(set(scripts)) == len(records())
+
+
+async def test_a_server_that_restarts(records, caplog):
+    """Loss, the first failure to connect and the success are logged, each once, without user and password."""
+    with redis_stack.start(private=True, args=("--requirepass", "hush")) as server:
+        client = Redis.from_url(server.url.replace("redis://", "redis://:hush@"))
+        await rapyer.init_rapyer(client)
+        doc = await Logged().save()
+        caplog.clear()
+        server.kill()
+        call = asyncio.create_task(doc.load())
+        await asyncio.sleep(0.1)
+        server.restart()
+        await asyncio.gather(call, return_exceptions=True)
+        await Logged().save()
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+    events = [record for record in records() if record["event"] != "loading"]
+    place = f"127.0.0.1:{server.port}"
+    assert events[0]["event"] == "connection_lost"
+    assert events[-1]["event"] == "connected_again"
+    assert {event["address"] for event in events} == {place}
+    assert len(events) <= 3
+    assert "hush" not in caplog.text
+
+
+async def test_a_call_without_answer_is_counted(records):
+    """The loss tells how many calls are repeated and of how many the outcome is unknown."""
+    with redis_stack.start(private=True) as server:
+        client = Redis.from_url(server.url)
+        await rapyer.init_rapyer(client)
+        doc = await Logged().save()
+        server.pause()
+        calls = [asyncio.create_task(call) for call in (doc.load(), doc.score.increase(), doc.save())]
+        await asyncio.sleep(0.05)
+        server.kill()
+        server.restart()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+    lost = next(record for record in records() if record["event"] == "connection_lost")
+    assert (lost["repeated"], lost["unknown"]) == (1, 2)
+
+
+async def test_a_lost_lock(bound, records):
+    """Key and action of a lock that was taken away."""
+    doc = await Logged().save()
+
+    async def hold():
+        async with doc.lock("edit", lease=0.3):
+            # In a task of its own: on Python 3.10, redis-py 5 leaves traces of timeouts in the task that calls it.
+            await asyncio.create_task(bound.delete(lock_key(doc.key, "edit")))
+            await asyncio.sleep(2)
+
+    with pytest.raises(LockLost):
+        await hold()
+    assert {"event": "lock_lost", "key": doc.key, "action": "edit"} in records()

@@ -1,0 +1,139 @@
+"""The example service: nothing is sold twice by thousands of buyers at once, and the page shows it live."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from browser import CHROMIUM, browser
+
+from app import create_app
+from load import ROWS, SEATS, Rush, served
+from redis_stack import free_port
+
+#: Where the picture for the docs goes, when it is to be made anew.
+PICTURE = os.environ.get("RAPYER_PICTURE")
+
+
+@pytest.fixture
+async def app(client, stack):
+    """The service, running on an empty server."""
+    app = create_app(stack.url, rows=ROWS, seats=SEATS, hold_seconds=60)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def web(app):
+    """A client of the service."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://shop") as web:
+        yield web
+
+
+async def test_nothing_is_oversold(app):
+    """Each seat is one buyer's, all paid reservations became tickets, and no seat is lost."""
+    outcome = await Rush(app, "shop", 400).run()
+    stock = await app.state.service.shops["shop"].stock()
+    assert outcome.oversold == 0
+    assert len(outcome.tickets) == len(set(outcome.tickets)) == stock.sold > SEATS
+    assert outcome.in_stock == ROWS * SEATS
+    assert set(outcome.refused) <= {0, 409}
+
+
+async def test_the_naive_shop_oversells(app):
+    """Without the lock, the same rush gives seats to several buyers: what the test above proves is no accident."""
+    outcome = await Rush(app, "naive", 400).run()
+    assert outcome.oversold > 10
+
+
+async def test_a_reservation_is_paid_once(web):
+    """Paying gives the ticket for the seat; paying again, or for what never was, is too late."""
+    hold = (await web.post("/shop/row-1/reserve", params={"buyer": "Ada"})).json()
+    paid = await web.post(f"/shop/row-1/pay/{hold['number']}")
+    assert (paid.status_code, paid.json()) == (200, {"seat": hold["seat"]})
+    assert (await web.post(f"/shop/row-1/pay/{hold['number']}")).status_code == 410
+    assert (await web.post("/shop/row-1/pay/nothing")).status_code == 410
+    assert (await web.post("/shop/row-9/pay/nothing")).status_code == 410
+    assert (await web.post("/shop/row-9/reserve", params={"buyer": "Ada"})).status_code == 404
+
+
+async def test_what_nobody_pays_for_comes_back(app, web):
+    """A reservation that expired cannot be paid, and its seat is free again."""
+    shop = app.state.service.shops["shop"]
+    shop.hold_seconds = shop.queue_seconds = 0.1
+    hold = (await web.post("/shop/row-1/reserve", params={"buyer": "Ada"})).json()
+    await asyncio.sleep(0.2)
+    assert (await web.post(f"/shop/row-1/pay/{hold['number']}")).status_code == 410
+    deadline = time.monotonic() + 5
+    while (await shop.stock()).free < ROWS * SEATS:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def test_a_row_sells_out(client, stack):
+    """Who comes when all seats are taken is told so."""
+    app = create_app(stack.url, rows=1, seats=1)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as web:
+            first, second = await asyncio.gather(*[web.post("/shop/row-1/reserve?buyer=x") for _ in range(2)])
+    assert sorted((first.status_code, second.status_code)) == [200, 409]
+
+
+async def test_the_news(app):
+    """Each event is the stock, the rate and the queue, as JSON."""
+    event = await anext(app.state.service.news())
+    assert event.endswith("\n\n")
+    assert json.loads(event.removeprefix("data: ")).keys() == {"free", "held", "sold", "waiting", "rate"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium")
+async def test_the_page_in_a_browser(client, stack, tmp_path):
+    """The page shows the rush while it goes on, ends with the true numbers, and logs no error."""
+    app = create_app(stack.url, rows=ROWS, seats=SEATS, hold_seconds=5)
+    port = free_port()
+    async with served(app, port):
+        seen = asyncio.create_task(asyncio.to_thread(_watch, f"http://127.0.0.1:{port}/", tmp_path / "shop.png"))
+        await asyncio.sleep(2)
+        await Rush(app, "shop", 600).run()
+        shown, errors = await seen
+        stock = await app.state.service.shops["shop"].stock()
+    sold = [row["sold"] for row in shown]
+    assert errors == []
+    assert sold[-1] == stock.sold > SEATS
+    assert len(set(sold)) > 3  # it moved
+    assert max(row["rate"] for row in shown) > 10
+    assert max(row["waiting"] for row in shown) > 0
+    assert (tmp_path / "shop.png").stat().st_size > 10_000
+
+
+def _watch(url: str, picture: Path) -> tuple[list[dict[str, int]], list[object]]:
+    """Look at the page until nothing has been sold for a while."""
+    shown: list[dict[str, int]] = []
+    with browser() as page:
+        page.open(url)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            time.sleep(0.25)
+            numbers = page.ask(
+                "Object.fromEntries(['sold', 'held', 'free', 'rate', 'waiting'].map("
+                "id => [id, Number(document.getElementById(id)?.textContent.replace(',', ''))]))"
+            )
+            if numbers["sold"] is None:  # NaN: not there yet
+                continue
+            shown.append(numbers)
+            if shown[-1]["waiting"] > 3 and shown[-1]["sold"] > SEATS:
+                page.picture(picture)
+            if len(shown) > 20 and shown[-1]["sold"] > 0 and len({row["sold"] for row in shown[-12:]}) == 1:
+                break
+        if not picture.exists():
+            page.picture(picture)
+        if PICTURE:
+            Path(PICTURE).write_bytes(picture.read_bytes())
+        return shown, page.errors
