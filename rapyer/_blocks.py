@@ -9,10 +9,11 @@ from rapyer import _classes, _codec, _content, _keys, _session
 from rapyer._dispatch import ERRORS, Where
 from rapyer._lock import Lock
 from rapyer._path import absolute
+from rapyer._tasks import to_its_end
 from rapyer.errors import LockLost, OutcomeUnknown, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from types import TracebackType
 
     from rapyer._ops import Operation
@@ -185,7 +186,7 @@ async def _write(model: Any, text: bytes, values: list[Any]) -> None:
         raise
     failures = [outcome for outcome in outcomes if outcome is not None]
     if failures:
-        await _to_its_end(_take_back(model, groups, outcomes))
+        await to_its_end(_take_back(model, groups, outcomes))
         raise failures[0]
 
 
@@ -211,16 +212,6 @@ async def _take_back(model: Any, groups: list[list[str]], outcomes: list[Any]) -
     caller = _session.dispatcher_of(model)
     removals = (caller.script("document.delete", (key,), ("", "0", "$"), lambda _: Where("")) for key in made)
     await asyncio.gather(*removals, return_exceptions=True)
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do it in full, also when this is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 def _new_pks(model: Any, count: int) -> list[str]:

@@ -34,6 +34,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rapyer._keys import SLOTS, hash_slot
 from rapyer._lane import PASSING, TRIES, Lane
 from rapyer._replicas import ReplicatedLane
+from rapyer._tasks import to_its_end
 from rapyer._wire import REFUSALS
 from rapyer.errors import OutcomeUnknown
 
@@ -263,7 +264,7 @@ class Cluster:
             await asyncio.wait_for(manager.initialize(), ASK_SECONDS)
         finally:
             with suppress(*_UNREACHABLE):
-                await node.disconnect()
+                await to_its_end(node.disconnect())
         return manager
 
     def _adopt(self, manager: NodesManager) -> None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.sentinel import SentinelConnectionPool
 
+from rapyer._tasks import to_its_end
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -30,7 +32,7 @@ async def options_of(pool: Any) -> AsyncIterator[Mapping[str, Any]]:
     try:
         yield {**pool.connection_kwargs, "connection_pool": resolver}
     finally:
-        await resolver.close()
+        await to_its_end(resolver.close())
 
 
 class _Resolver(SentinelConnectionPool):

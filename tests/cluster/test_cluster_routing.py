@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import warnings
 import weakref
 
 import pytest
@@ -280,6 +281,26 @@ async def test_a_client_may_go(servers):
     assert gone() is None
     await asyncio.sleep(0.01)
     assert lane._wire is None
+
+
+def test_closing_while_slots_are_asked_for(servers):
+    """However far the question for the slots is when the client is closed, no connection of it stays open."""
+
+    async def closed_after(seconds):
+        client = client_of(servers.url)
+        caller = dispatcher(client)
+        asking = asyncio.create_task(caller.primaries())
+        await asyncio.sleep(seconds)
+        await caller.close()
+        await asyncio.gather(asking, return_exceptions=True)
+        await client.aclose()
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for step in range(100):
+            asyncio.run(closed_after(step * 0.0002))
+            gc.collect()
+    assert [str(warning.message) for warning in told] == []
 
 
 class Own(AtomicRedisModel):

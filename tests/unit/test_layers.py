@@ -13,6 +13,7 @@ LAYERS = {
     "fields": 0,
     "_version": 0,
     "_log": 0.5,
+    "_tasks": 0.5,
     "config": 0.5,  # errors are its words
     "_path": 1,
     "_keys": 1,
