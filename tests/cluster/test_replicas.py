@@ -86,13 +86,12 @@ async def test_too_few_replicas(world):
     began = time.monotonic()
     failing = asyncio.create_task(doc.save())
     await asyncio.sleep(0.05)
-    start = time.monotonic()
     await plain.n.increase()
-    assert time.monotonic() - start < 0.5
+    assert not failing.done()
     with pytest.raises(NotReplicated, match="1 of 2") as caught:
         await failing
     assert caught.value.key == doc.key
-    assert 0.9 < time.monotonic() - began < 3
+    assert 0.9 < time.monotonic() - began < 5
     assert (await Greedy.get(doc.key)).n == 0
 
 

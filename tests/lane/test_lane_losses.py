@@ -131,7 +131,7 @@ async def test_silence(world):
         started = time.monotonic()
         write, read = increase(dispatcher, "k"), load(dispatcher, "k")
         unknown, text = await asyncio.gather(write, read, return_exceptions=True)
-        assert 0.25 < time.monotonic() - started < 1.5
+        assert 0.25 < time.monotonic() - started < 5
         assert isinstance(unknown, OutcomeUnknown)
         assert isinstance(unknown.__cause__, RedisTimeoutError)
         assert text == b'{"n":1}'
@@ -194,7 +194,7 @@ async def test_one_reconnects_for_all(world):
             replies = await asyncio.gather(*(lane.call(command("PING"), repeatable=False) for _ in range(1000)))
             assert set(replies) == {b"PONG"}
             assert len(proxy.connections) == 7
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 10
 
 
 async def test_no_server():
@@ -213,12 +213,12 @@ def opened_lane(url, **options):
 
 async def test_wrong_password(world):
     """A refused login is an error at once, for everybody who waits: another try would not mend it."""
-    async with world.lane(username="nobody", password="wrong") as lane:  # noqa: S106
-        started = time.monotonic()
-        calls = [lane.call(command("PING"), repeatable=True) for _ in range(10)]
-        errors = await asyncio.gather(*calls, return_exceptions=True)
-        assert {type(error) for error in errors} == {AuthenticationError}
-        assert time.monotonic() - started < 1
+    async with FaultProxy(world.url) as proxy:
+        async with world.lane(proxy.url, username="nobody", password="wrong") as lane:  # noqa: S106
+            calls = [lane.call(command("PING"), repeatable=True) for _ in range(10)]
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(error) for error in errors} == {AuthenticationError}
+        assert len(proxy.connections) == 1
 
 
 async def test_failing_credential_provider(world):

@@ -81,7 +81,7 @@ async def test_no_server_at_all(private):
     waiters = [asyncio.create_task(doc.lock().__aenter__()) for _ in range(12)]
     outcomes = await asyncio.wait_for(asyncio.gather(holder, *waiters, return_exceptions=True), 20)
     assert all(isinstance(outcome, (ConnectionError, RedisConnectionError)) for outcome in outcomes)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -101,7 +101,7 @@ async def test_a_lock_that_cannot_be_renewed(private, stopped):
     waiter = asyncio.create_task(Doc.lock_from_key(doc.key, lease=1).__aenter__())
     with pytest.raises(LockLost):
         await asyncio.wait_for(holder, 20)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 6
     if stopped:
         await asyncio.to_thread(server.resume)
         await asyncio.wait_for(waiter, 20)

@@ -158,7 +158,7 @@ async def test_timeout(clean, timeout):
         started = time.monotonic()
         with pytest.raises(LockTimeout, match="act") as error:
             await asyncio.create_task(wait())
-        assert timeout <= time.monotonic() - started < timeout + 1
+        assert timeout <= time.monotonic() - started < timeout + 3
     assert isinstance(error.value, TimeoutError)
     assert error.value.key == doc.key
     async with other.lock("act", timeout=timeout):
