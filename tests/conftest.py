@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 import connections  # first: it may hide hiredis  # isort: skip
 
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 # A shell that starts the suite in the background has its programs ignore Ctrl-C, and so would those the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# The same examples in every run, however slow the machine; RAPYER_PROPERTY=long looks for new ones.
+settings.register_profile("suite", deadline=None, derandomize=os.environ.get("RAPYER_PROPERTY") != "long")
+settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
