@@ -17,7 +17,7 @@ from rapyer._ops import squash
 from rapyer.errors import CrossSlot, KeyNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from rapyer._ops import Operation
@@ -94,11 +94,16 @@ class Pipeline(Generic[T]):
             raise
 
     async def _commit(self, recording: _session.Recording) -> None:
-        entries = squash(recording.entries)
+        entries: Sequence[tuple[Any, Operation]] = recording.entries
+        twins = _Twins()
+        if len(recording.touched) > 1:
+            documents = list({id(document): document for document, _ in entries}.values())
+            _check_slots(documents)
+            twins = _Twins(documents)
+            entries = twins.united(entries)
+        entries = squash(entries)
         if not entries:
             return
-        if len(recording.touched) > 1:
-            _check_slots(document for document, _ in entries)
         outcomes = _outcomes(entries)
         reads = [
             (document, (place,) if place else ())
@@ -109,7 +114,9 @@ class Pipeline(Generic[T]):
         texts, _ = await _session.apply(entries, reads, skip_missing=self._ignore)
         answers = iter(texts)
         for document, fields in outcomes:
-            document._refresh({place: next(answers) if text is None else text for place, text in fields.items()})
+            found = {place: next(answers) if text is None else text for place, text in fields.items()}
+            for model in twins.of(document):
+                model._refresh(found)
 
 
 class _Recorder(_session.Recording):
@@ -129,6 +136,26 @@ class _Recorder(_session.Recording):
         """Make every model what it was."""
         for restore in self._snapshots:
             restore()
+
+
+class _Twins:
+    """Models of one document, among those that a block changes: the script gets all as changes of the first."""
+
+    def __init__(self, documents: Iterable[Any] = ()) -> None:
+        self._models: dict[str, list[Any]] = {}
+        for document in documents:
+            self._models.setdefault(document.key, []).append(document)
+        self._first = {id(model): models[0] for models in self._models.values() for model in models[1:]}
+
+    def united(self, entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Operation]]:
+        """Return the operations, all of one document as changes of one model."""
+        if not self._first:
+            return entries
+        return [(self._first.get(id(document), document), operation) for document, operation in entries]
+
+    def of(self, document: Any) -> Sequence[Any]:
+        """Return all models of a document."""
+        return self._models[document.key] if self._first else (document,)
 
 
 def _outcomes(entries: Iterable[tuple[Any, Operation]]) -> list[tuple[Any, dict[Step, bytes | None]]]:
@@ -151,12 +178,9 @@ def _outcome(operation: Operation) -> bytes | None:
     return text if isinstance(text, bytes) and _codec.is_simple(text) else None
 
 
-def _check_slots(documents: Iterable[Any]) -> None:
-    distinct = list({id(document): document for document in documents}.values())
-    if len(distinct) == 1:
-        return
-    keys = {document.key: document for document in distinct}
-    clients = {id(config_of(document).redis) for document in keys.values()}
+def _check_slots(documents: Sequence[Any]) -> None:
+    keys = {document.key: document for document in documents}
+    clients = {id(config_of(document).redis) for document in documents}
     if len(clients) > 1:
         msg = "the models of one pipeline are bound to different clients: use one pipeline for each client"
         raise CrossSlot(msg)

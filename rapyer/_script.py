@@ -2,7 +2,8 @@
 
 Rules:
 - A script starts with a header block of `--` lines: summary, KEYS, ARGV, RETURNS, ERRORS, FLAGS.
-- `--- @include "lib/name"` is replaced by that file, once per script, what it includes itself before it.
+- `--- @include "lib/name"` is replaced by that file, once per script, what it includes itself before it. An indented
+  one is part of the function around it: what others need, too, has to be included above.
   A cycle, a missing file and the same include twice in one file are errors that name file and line.
 - The shebang is the very first line of what is sent; the server refuses it anywhere else.
 """
@@ -18,7 +19,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_INCLUDE = re.compile(r'--- @include "([a-z0-9_/]+)"\s*\Z')
+_INCLUDE = re.compile(r'(\s*)--- @include "([a-z0-9_/]+)"\s*\Z')
 _SECTION = re.compile(r"--\s+(KEYS|ARGV|RETURNS|ERRORS|FLAGS)\s+(.*)\Z")
 _CONTINUED = re.compile(r"--\s{2,}(\S.*)\Z")
 #: A flag for this package alone, not known to the server.
@@ -123,11 +124,13 @@ def _expand(
         if match is None:
             body.append(line)
             continue
-        target = match[1]
+        indent, target = match.groups()
         _check_include(f"{name}:{number}", target, here, [*trail, name])
         here.add(target)
         if target not in done:
-            _expand(target, _read_include(f"{name}:{number}", target, read), read, body, [*trail, name], done)
+            lines: list[str] = []
+            _expand(target, _read_include(f"{name}:{number}", target, read), read, lines, [*trail, name], done)
+            body += [indent + line if line else line for line in lines]
             done.add(target)
 
 

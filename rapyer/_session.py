@@ -247,13 +247,13 @@ class _Share:
         self.undo = self.undo or dependent
         return "1" if dependent else "0"
 
-    def head(self, missing: str) -> tuple[list[str], list[str]]:
+    def head(self, missing: str, *, undo: bool) -> tuple[list[str], list[str]]:
         """Return the keys and the first arguments of this document."""
         key = self.document.key
         locks = locks_on(key)
         keys = [key, *(lock.lock_key for lock in locks)]
         own = 0
-        if self.undo or self.depth:
+        if undo or self.depth:
             own = 1 + self.depth
             scratch = _keys.scratch_key(key)
             keys += [scratch, *(f"{scratch}:{i}" for i in range(self.depth))]
@@ -293,8 +293,10 @@ class _Batch:
         """Return keys and arguments; missing: what to do about a document that is gone, "refuse" or "skip" it."""
         keys: list[str] = []
         arguments: list[Argument] = [str(len(self._shares))]
+        # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
+        undo = any(share.undo for share in self._shares.values())
         for share in self._shares.values():
-            more, head = share.head(missing)
+            more, head = share.head(missing, undo=undo)
             keys += more
             arguments += head
         return keys, arguments + self._body

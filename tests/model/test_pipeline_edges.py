@@ -335,6 +335,95 @@ async def test_what_others_read_differently(bound, stored):
     assert (one.x, one.many, await stored(one.key, "$")) == (value, [value], {"x": value, "many": [value]})
 
 
+async def test_several_models_of_one_document(bound):
+    """What a block does through each of them counts, in order, and all are what Redis holds afterwards."""
+    one = await User(items=[]).save()
+    two, idle = await User.get(one.key), await User.get(one.key)
+    async with rapyer.pipeline():
+        one.n += 1
+        two.n += 2
+        one.n *= 10
+        two.items.append(1)
+        one.items.append(2)
+        two.s = "two"
+        one.s += "!"
+        idle.flag = True
+    assert (one.n, one.items, one.s, one.flag) == (130, [1, 2], "two!", True)
+    assert one == two == idle == await User.get(one.key)
+
+
+async def test_several_models_of_one_document_refused(bound):
+    """A refusal puts every one of them back."""
+    one = await User().save()
+    two = await User.get(one.key)
+    await bound.execute_command("JSON.SET", one.key, "$.table.a", str(2**62))
+
+    async def block():
+        async with rapyer.pipeline():
+            one.n += 1
+            two.n += 1
+            two.table["a"] += 2**62
+
+    with pytest.raises(OutOfRange):
+        await block()
+    assert one == two == User()
+    assert await User.get(one.key) == User(table={"a": 2**62, "b": 2})
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_dependent_changes_of_one_of_two_documents(bound, refused):
+    """Several changes of one field of one document, beside single changes of another: all or nothing."""
+    one, two = await User().save(), await User().save()
+    if refused:
+        await bound.execute_command("JSON.SET", one.key, "$.table", "{}")
+
+    async def block():
+        async with rapyer.pipeline():
+            one.n += 1
+            two.n += 1
+            two.n *= 10
+            one.s += "!"
+            del one.table["a"]
+
+    if refused:
+        with pytest.raises(KeyError):
+            await block()
+        assert (one, two) == (User(), User())
+        assert ((await User.get(one.key)).n, await User.get(two.key)) == (10, User())
+    else:
+        await block()
+        assert (one.n, one.s, one.table, two.n) == (11, "ab!", {"b": 2}, 110)
+        assert (await User.get(one.key), await User.get(two.key)) == (one, two)
+
+
+async def test_one_document_and_two_clients(bound, stack):
+    """The same key on two servers is two documents: CrossSlot, and nothing is sent."""
+    other = client_of(stack.url)
+
+    class Elsewhere(AtomicRedisModel):
+        n: int = 0
+
+        @classmethod
+        def class_key_initials(cls):
+            return "User"
+
+        class Meta:
+            redis = other
+
+    one = await User().save()
+    two = await Elsewhere.get(one.key)
+
+    async def block():
+        async with rapyer.pipeline():
+            one.n += 1
+            two.n += 1
+
+    with pytest.raises(CrossSlot):
+        await block()
+    assert (one.n, two.n, (await User.get(one.key)).n) == (10, 10, 10)
+    await other.aclose()
+
+
 async def test_two_clients(bound, stack):
     """Models bound to different clients cannot share a script: CrossSlot, and nothing is sent."""
     other = client_of(stack.url)

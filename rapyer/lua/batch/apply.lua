@@ -14,22 +14,45 @@
 --- @include "lib/prelude"
 --- @include "lib/ttl"
 --- @include "lib/fence"
---- @include "lib/ops_document"
---- @include "lib/ops_value"
---- @include "lib/ops_number"
---- @include "lib/ops_text"
---- @include "lib/ops_bytes"
---- @include "lib/ops_moment"
---- @include "lib/ops_list"
---- @include "lib/ops_map"
---- @include "lib/ops_set"
---- @include "lib/splice"
+--- @include "lib/json_text"
+--- @include "lib/members"
+--- @include "lib/int64"
+--- @include "lib/double"
+--- @include "lib/find"
+--- @include "lib/work_keys"
+
+-- A call uses few of the families: each is made when its first operation comes.
+local function make_family(_, family)
+  if family == "value" then
+    --- @include "lib/ops_value"
+  elseif family == "number" then
+    --- @include "lib/ops_number"
+  elseif family == "map" then
+    --- @include "lib/ops_map"
+  elseif family == "list" then
+    --- @include "lib/ops_list"
+  elseif family == "text" then
+    --- @include "lib/ops_text"
+  elseif family == "set" then
+    --- @include "lib/ops_set"
+  elseif family == "document" then
+    --- @include "lib/ops_document"
+  elseif family == "bytes" then
+    --- @include "lib/ops_bytes"
+  elseif family == "moment" then
+    --- @include "lib/ops_moment"
+  elseif family == "splice" then
+    --- @include "lib/splice"
+  end
+  return rawget(families, family)
+end
+setmetatable(families, { __index = make_family })
 
 local documents, pending = {}, {}
 local last_extra = false
 
 local function take_document(first_key)
-  local document = { key = KEYS[first_key], ttl = take(), skip = take() == "skip" }
+  local document = { key = KEYS[first_key], ttl = take(), skip = take() == "skip", truths = {} }
   local own = take_number()
   local held, code, detail = check_locks(first_key + 1)
   if not held then return nil, code, detail end
@@ -46,15 +69,21 @@ local function put_aside(document)
   document.saved = redis.call("COPY", document.key, document.backup, "REPLACE") == 1 and "copy" or "nothing"
 end
 
-local function write_pending(with_backup)
-  if with_backup then
-    for _, change in ipairs(pending) do put_aside(change.document) end
-  end
+-- What an operation says of the value it left spares reading it: later ones on the same field are dependent.
+local function write_pending()
   for _, change in ipairs(pending) do
-    local _, extra = change.apply()
+    local truth, extra = change.apply()
+    if truth and change.field then change.document.truths[change.field] = truth end
     last_extra = extra or false
   end
   pending = {}
+end
+
+local function write_before_dependent()
+  for _, change in ipairs(pending) do put_aside(change.document) end
+  write_pending()
+  objects = {}
+  for _, document in ipairs(documents) do document.truths = {} end
 end
 
 local function clean_up()
@@ -78,10 +107,12 @@ end
 local function check_operation()
   local document, dependent = documents[take_number()], take() == "1"
   local name, path = take(), take()
-  if dependent then write_pending(true) end
+  if dependent then write_before_dependent() end
   local apply, code, detail = check(name, document.key, path)
   if apply then
-    pending[#pending + 1] = { apply = apply, document = document }
+    local field = string.sub(path, 1, 2) == "$." and path
+    if field then objects[document.key] = true end
+    pending[#pending + 1] = { apply = apply, document = document, field = field }
     return true
   end
   if document.skip and code == "KEY_NOT_FOUND" then return true end
@@ -92,7 +123,7 @@ local function take_reads()
   local texts = {}
   for i = 1, take_number() do
     local document, path = documents[take_number()], take()
-    texts[i] = (read(document.key, path)) or false
+    texts[i] = document.truths[path] or (read(document.key, path)) or false
   end
   return texts
 end
@@ -110,7 +141,7 @@ for index = 1, take_number() do
     return fail(code, detail, index - 1)
   end
 end
-write_pending(false)
+write_pending()
 clean_up()
 for _, document in ipairs(documents) do expire(document.key, document.ttl) end
 return { take_reads(), last_extra }

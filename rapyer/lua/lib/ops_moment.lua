@@ -51,12 +51,12 @@ families.moment = function(name, key, path)
     local days, seconds, micros = take_number(), take_number(), take_number()
     local text, code, detail = read(key, path)
     if not text then return nil, code, detail end
-    local at = parse(text)
-    if not at then return nil, "WRONG_TYPE", kind_of_text(text) end
-    micros = at.micros + micros
-    seconds = at.seconds + seconds + math.floor(micros / 1000000)
-    days = at.days + days + math.floor(seconds / DAY)
-    local result = format(days, seconds % DAY, micros % 1000000, at.offset)
+    local moment = parse(text)
+    if not moment then return nil, "WRONG_TYPE", kind_of_text(text) end
+    micros = moment.micros + micros
+    seconds = moment.seconds + seconds + math.floor(micros / 1000000)
+    days = moment.days + days + math.floor(seconds / DAY)
+    local result = format(days, seconds % DAY, micros % 1000000, moment.offset)
     if not result then return nil, "OUT_OF_RANGE" end
     return function()
       redis.call("JSON.SET", key, path, result)

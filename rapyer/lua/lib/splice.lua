@@ -3,10 +3,7 @@
 -- object around it, which is written whole, and only if it reads back as the same text.
 --- @include "lib/prelude"
 --- @include "lib/json_text"
-
--- work_keys[key]: keys for the use of this call alone; one for each member name of this sort in a path.
-local work_keys = {}
-local depth = 0
+--- @include "lib/work_keys"
 
 families.splice = function(_, key, path)
   local json = make_json_text()
