@@ -335,6 +335,15 @@ async def test_what_others_read_differently(bound, stored):
     assert (one.x, one.many, await stored(one.key, "$")) == (value, [value], {"x": value, "many": [value]})
 
 
+async def test_what_others_changed_beside_a_touched_value(bound):
+    """The top-level field that a block changed something in is what Redis holds, with what others did to it."""
+    user = await User().save()
+    async with user.pipeline():
+        await bound.execute_command("JSON.SET", user.key, "$.team.members[0].score", "7")
+        user.team.title = "new"
+    assert (user.team.title, user.team.members[0].score) == ("new", 7)
+
+
 async def test_several_models_of_one_document(bound):
     """What a block does through each of them counts, in order, and all are what Redis holds afterwards."""
     one = await User(items=[]).save()

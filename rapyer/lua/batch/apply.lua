@@ -69,11 +69,12 @@ local function put_aside(document)
   document.saved = redis.call("COPY", document.key, document.backup, "REPLACE") == 1 and "copy" or "nothing"
 end
 
--- What an operation says of the value it left spares reading it: later ones on the same field are dependent.
+-- An operation that knows the whole value it left ("" is for callers who do not ask) spares reading it: later ones on
+-- the same field are dependent.
 local function write_pending()
   for _, change in ipairs(pending) do
     local truth, extra = change.apply()
-    if truth and change.field then change.document.truths[change.field] = truth end
+    if change.field and truth and truth ~= "" then change.document.truths[change.field] = truth end
     last_extra = extra or false
   end
   pending = {}
