@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from rapyer._ops import Operation
-
 M = TypeVar("M")
 
 
@@ -66,7 +64,7 @@ class LockBlock(Generic[M]):
         self._options = options
         self._lock: Lock | None = None
         self._document: Any = None
-        self._before = b""
+        self._baseline: _content.Baseline | None = None
 
     def __repr__(self) -> str:
         """Tell whether the lock is held."""
@@ -98,7 +96,9 @@ class LockBlock(Generic[M]):
         text = await lock.acquire()
         try:
             target = self._refresh(lock.place.key, text)
-            self._before = self._document._dump() if save else b""
+            if save:
+                self._baseline = _content.Baseline(self._document._dump)
+                _session.begin_saving(self._document, self._baseline)
         except BaseException:
             await lock.abandon()
             raise
@@ -114,6 +114,7 @@ class LockBlock(Generic[M]):
         target: M = self._target
         self._document = self._target._document()
         self._document._take_over(fresh)
+        _session.agrees(self._document)
         return target
 
     async def __aexit__(
@@ -123,9 +124,12 @@ class LockBlock(Generic[M]):
         lock, self._lock = self._lock, None
         if lock is None:
             return
+        baseline, self._baseline = self._baseline, None
+        if baseline is not None:
+            _session.end_saving(self._document, baseline)
         try:
             if kind is None:
-                await lock.save_and_release(self._document, self._changes())
+                await lock.save_and_release(self._document, [] if baseline is None else baseline.changes())
         except BaseException as failed:
             await lock.abandon()
             if isinstance(failed, asyncio.CancelledError) and lock.was_lost():
@@ -135,9 +139,6 @@ class LockBlock(Generic[M]):
             await lock.abandon()
             if issubclass(kind, asyncio.CancelledError) and lock.was_lost():
                 raise LockLost(lock.place.key, lock.place.action) from None
-
-    def _changes(self) -> list[Operation]:
-        return list(_content.changes(self._before, self._document._dump())) if self._options.save else []
 
 
 async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:

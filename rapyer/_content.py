@@ -6,10 +6,12 @@ same objects, so that whoever holds one sees it as it was.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 from rapyer import _codec
 from rapyer._ops import Operation
@@ -79,6 +81,49 @@ def _refill_model(model: BaseModel, content: tuple[dict[str, Any], set[str], dic
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_elements = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Baseline:
+    """What a document is in Redis as far as this process knows, to be compared with what it has become."""
+
+    def __init__(self, dump: Callable[[], bytes]) -> None:
+        self._dump = dump
+        self._text = dump()
+
+    def agrees(self, steps: Steps) -> None:
+        """Take the value at this place from the document as it is now."""
+        # A value elsewhere in the document that cannot be written is told when the block saves.
+        with suppress(PydanticSerializationError):
+            self._text = _grafted(self._text, self._dump(), steps)
+
+    def changes(self) -> list[Operation]:
+        """Return the operations that make it what the document is now."""
+        return list(changes(self._text, self._dump()))
+
+
+def _grafted(old: bytes, new: bytes, steps: Steps) -> bytes:
+    """Return a JSON text with the value at this place as it is in another."""
+    if not steps:
+        return new
+    step, rest = steps[0], steps[1:]
+    before: Any
+    after: Any
+    if old[:1] == new[:1] == b"{":
+        before, after = _members.decode(old), _members.decode(new)
+        if step not in after or (rest and step not in before):
+            return old
+        present = bytes(before[step]) if rest else b""
+    elif old[:1] == new[:1] == b"[":
+        before, after = _elements.decode(old), _elements.decode(new)
+        # Which element is which can be told only while there are as many.
+        if len(before) != len(after):
+            return old
+        present = bytes(before[step])
+    else:
+        return old
+    before[step] = msgspec.Raw(_grafted(present, bytes(after[step]), rest))
+    return msgspec.json.encode(before)
 
 
 def changes(old: bytes, new: bytes, steps: Steps = ()) -> Iterator[Operation]:

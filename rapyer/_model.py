@@ -90,7 +90,10 @@ class AtomicRedisModel(Node):
         else:
             place = owner._place_of(self, self._hint)
             operation = Operation("value.set", owner._steps(), _codec.arguments(self._dump()), place)
-        await _session.run(self._document(), operation)
+        document = self._document()
+        written = await _session.run(document, operation)
+        if written is not None:
+            _session.agrees(document, self._steps())
         return self
 
     async def load(self) -> Self:
@@ -110,10 +113,11 @@ class AtomicRedisModel(Node):
         if owner is None:
             key = self.key
             self._take_over(self._read_document(key, await self._load_text(key)))
+            _session.agrees(self._document())
         else:
-            place = owner._place_of(self, self._hint)
-            text = await load_text(self._document(), self._steps())
-            owner._put(place, decode(owner, place, text))
+            place, document, steps = owner._place_of(self, self._hint), self._document(), self._steps()
+            owner._put(place, decode(owner, place, await load_text(document, steps)))
+            _session.agrees(document, steps)
         return self
 
     async def delete(self) -> bool:
@@ -213,6 +217,7 @@ class AtomicRedisModel(Node):
         for name in kwargs:
             self._put(name, shadow.__dict__[name])
             self.__pydantic_fields_set__.add(name)
+            _session.agrees(document, (*self._steps(), name))
 
     def _check_fields(self, names: Mapping[str, Any]) -> None:
         unknown = sorted(names.keys() - type(self).__pydantic_fields__.keys())

@@ -117,6 +117,8 @@ class Pipeline(Generic[T]):
             found = {place: next(answers) if text is None else text for place, text in fields.items()}
             for model in twins.of(document):
                 model._refresh(found)
+                for place in found:
+                    _session.agrees(model, (place,) if place else ())
 
 
 class _Recorder(_session.Recording):

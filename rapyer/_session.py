@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -43,6 +43,13 @@ class Held(msgspec.Struct, frozen=True):
     task: Any
 
 
+class Saving(Protocol):
+    """A block that saves at its end what changed."""
+
+    def agrees(self, steps: Steps) -> None:
+        """Take notice that the document is what Redis holds at this place."""
+
+
 class Recording:
     """The operations collected by one `pipeline()` block.
 
@@ -71,6 +78,8 @@ class Recording:
 _recording: ContextVar[Recording | None] = ContextVar("rapyer_recording", default=None)
 _once: ContextVar[bool] = ContextVar("rapyer_once", default=False)
 _held: ContextVar[tuple[Held, ...]] = ContextVar("rapyer_held", default=())
+# Blocks that save at their end what their document, known by its identity, has by then and Redis has not.
+_saving: dict[int, list[Saving]] = {}
 
 
 def is_recording() -> bool:
@@ -108,6 +117,25 @@ def locks_on(key: str) -> tuple[Held, ...]:
         return ()
     task = current_task()
     return tuple(lock for lock in held if lock.key == key and lock.task is task)
+
+
+def begin_saving(document: Document, block: Saving) -> None:
+    """Have a block told of what a document has in common with Redis, until `end_saving`."""
+    _saving.setdefault(id(document), []).append(block)
+
+
+def end_saving(document: Document, block: Saving) -> None:
+    """Tell a block no more."""
+    blocks = _saving[id(document)]
+    blocks.remove(block)
+    if not blocks:
+        del _saving[id(document)]
+
+
+def agrees(document: Document, steps: Steps = ()) -> None:
+    """Take notice that a document is what Redis holds at this place, after a write or a read: it is not saved again."""
+    for block in _saving.get(id(document), ()) if _saving else ():
+        block.agrees(steps)
 
 
 def client_of(document: Document) -> Any:

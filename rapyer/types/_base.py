@@ -175,8 +175,10 @@ class RedisType(Linked):
             OutcomeUnknown: the connection was lost before the answer.
         """
         owner, place = self._linked(), self._place()
-        operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
-        await _session.run(self._document(), operation)
+        document, steps = self._document(), owner._steps()
+        written = await _session.run(document, Operation("value.set", steps, owner._encode(place, self), place))
+        if written is not None:
+            _session.agrees(document, (*steps, place))
         return self
 
     async def load(self) -> Any:
@@ -192,8 +194,10 @@ class RedisType(Linked):
             PathNotFound: the value is gone.
             CorruptDocument: what is stored does not validate.
         """
-        text = await load_text(self._document(), self._steps())
-        return self._accept(text)
+        document, steps = self._document(), self._steps()
+        found = self._accept(await load_text(document, steps))
+        _session.agrees(document, steps)
+        return found
 
     def _accept(self, text: bytes) -> Any:
         """Put what Redis holds into this value's place and return it linked."""
@@ -242,6 +246,7 @@ class Immutable(RedisType):
         if recording is None:
             text = (await _session.send(document, operation))[0]
             owner._put(place, decode(owner, place, text))
+            _session.agrees(document, operation.steps)
         else:
             # What Python refuses here must not be sent later, should the block go on.
             new = result()

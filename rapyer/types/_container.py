@@ -122,12 +122,14 @@ class Container(RedisType):
             result = local()
             recording.add(self._document(), *operations)
             return Recorded(result)
-        reply: Any = await _session.run(self._document(), *operations)
+        document = self._document()
+        reply: Any = await _session.run(document, *operations)
         # First what was done, so that elements keep their identity; then what others did besides.
         with suppress(IndexError, KeyError, ValueError):
             local()
         owner, place = self._linked(), self._place()
         self._replace(decode(owner, place, reply[0]))
+        _session.agrees(document, operations[0].steps)
         return reply[1]
 
     def _accept(self, text: bytes) -> Self:

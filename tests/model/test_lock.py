@@ -297,3 +297,115 @@ async def test_cancelled_holder(clean, stored):
     assert await stored(doc.key, "$.n") == 0
     async with doc.lock(timeout=0):
         pass
+
+
+# -- what the block already wrote or read is not saved again ---------------------------------------------------------
+
+
+async def _atomic(doc):
+    await doc.n.increase()
+    await doc.items.aappend(1)
+    await doc.table.aset_item("a", 5)
+    await doc.inner.x.increase()
+
+
+async def _update(doc):
+    await doc.aupdate(n=1, items=[1], table={"a": 5, "b": 2})
+    await doc.inner.aupdate(x=1)
+
+
+async def _pipeline(doc):
+    async with doc.pipeline():
+        doc.n += 1
+        doc.items.append(1)
+        doc.table["a"] = 5
+        doc.inner.x += 1
+
+
+async def _save(doc):
+    doc.n, doc.items, doc.table["a"], doc.inner.x = 1, [1], 5, 1
+    await doc.save()
+
+
+async def _save_values(doc):
+    doc.n, doc.items, doc.table["a"], doc.inner.x = 1, [1], 5, 1
+    await doc.n.save()
+    await doc.items.save()
+    await doc.table.save()
+    await doc.inner.save()
+
+
+async def _others(doc):
+    other = await Doc.get(doc.key)
+    await other.n.increase()
+    await other.items.aappend(2)
+    await other.table.aset_item("c", 3)
+    await other.inner.x.increase()
+
+
+@pytest.mark.parametrize("write", [_atomic, _update, _pipeline, _save, _save_values])
+async def test_what_was_written_in_the_block_is_not_saved_again(clean, write):
+    """So what others did to it after that survives; what the body changed besides is saved."""
+    doc = await Doc().save()
+    async with doc.lock(save_at_end=True):
+        await write(doc)
+        await asyncio.create_task(_others(doc))
+        doc.s = "mine"
+        doc.inner.y = 9
+    found = await Doc.get(doc.key)
+    assert (found.n, found.items, found.table, found.s) == (2, [1, 2], {"a": 5, "b": 2, "c": 3}, "mine")
+    assert (found.inner.x, found.inner.y) == (2, 9)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_what_was_read_in_the_block_is_not_saved(clean, nested):
+    """A load inside the block, or another lock of the same document, brings what others did, and leaves it theirs."""
+    doc = await Doc().save()
+    async with doc.lock(save_at_end=True):
+        await asyncio.create_task(_others(doc))
+        if nested:
+            async with doc.lock("other"):
+                pass
+        else:
+            await doc.load()
+        await asyncio.create_task(_others(doc))
+        await doc.inner.load()
+        await doc.n.load()
+        await asyncio.create_task(_others(doc))
+        doc.s = "mine"
+    found = await Doc.get(doc.key)
+    assert (found.n, found.items, found.inner.x, found.s) == (3, [2, 2, 2], 3, "mine")
+
+
+async def test_what_was_written_in_the_block_and_changed_again_is_saved(clean):
+    """Assignments after the write are changes as ever, also when they bring back what was there at first."""
+    doc = await Doc().save()
+    async with doc.lock(save_at_end=True):
+        doc.inner.y = 4
+        await doc.n.increase(5)
+        await doc.inner.x.increase(5)
+        await doc.aupdate(items=[1])
+        doc.n = 0
+        doc.inner.x = 7
+        doc.items = []
+    found = await Doc.get(doc.key)
+    assert (found.n, found.items, found.inner) == (0, [], Inner(x=7, y=4))
+
+
+async def test_elements_written_in_the_block(clean):
+    """An operation on an element is not saved again; a list that was changed besides is saved whole."""
+
+    class Rows(AtomicRedisModel):
+        rows: list[Inner] = [Inner(), Inner()]
+        more: list[Inner] = [Inner()]
+
+    doc = await Rows().save()
+    async with doc.lock(save_at_end=True):
+        await doc.rows[1].x.increase()
+        doc.more.append(Inner(y=1))
+        await doc.more[0].x.increase()
+        other = await Rows.get(doc.key)
+        await other.rows[1].x.increase()
+    found = await Rows.get(doc.key)
+    assert found.rows == [Inner(), Inner(x=2)]
+    assert found.more == [Inner(x=1), Inner(y=1)]
