@@ -235,6 +235,11 @@ class Dispatcher:
         """Return the servers that keys are on, for `command`."""
         return await self._nodes.primaries()
 
+    async def primary_of(self, key: str) -> Lane:
+        """Return the server that a key is on, for `command`."""
+        await self.primaries()
+        return self._nodes.lane(key)
+
     async def everywhere(self, step: Callable[[Lane], Awaitable[Any]]) -> None:
         """Do something on every primary; on a cluster where one does not answer, again on all that serve then."""
         trip = self._nodes.trip()

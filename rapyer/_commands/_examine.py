@@ -27,6 +27,7 @@ class Facts(msgspec.Struct, frozen=True):
         scripts: how many scripts this package has.
         loaded: how many of them the server has.
         seconds: round trips, shortest first.
+        cluster: what state its cluster is in; "" where it is in none.
     """
 
     info: Mapping[str, str]
@@ -36,6 +37,7 @@ class Facts(msgspec.Struct, frozen=True):
     scripts: int
     loaded: int
     seconds: list[float]
+    cluster: str = ""
 
     def number(self, name: str) -> int:
         """Return a number of INFO, 0 where it is missing."""
@@ -63,6 +65,14 @@ def _server(facts: Facts) -> Iterator[Finding]:
         yield Finding("DANGER", "server", text, "rapyer needs Redis 7.0 or newer")
     else:
         yield Finding("ok", "server", text)
+
+
+def _cluster(facts: Facts) -> Iterator[Finding]:
+    if facts.cluster == "ok":
+        yield Finding("ok", "cluster", "every slot is served")
+    elif facts.cluster:
+        remedy = "`redis-cli --cluster check` tells which; bring their primary back, or have a replica take over"
+        yield Finding("DANGER", "cluster", f"its state is {facts.cluster}: slots are served by nobody", remedy)
 
 
 def _modules(facts: Facts) -> Iterator[Finding]:
@@ -155,6 +165,7 @@ def _latency(facts: Facts) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _server,
+    _cluster,
     _modules,
     _role,
     _persistence,

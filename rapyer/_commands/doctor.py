@@ -1,4 +1,4 @@
-"""Look for what endangers data on a server: version, modules, persistence, eviction, script cache, latency.
+"""Look for what endangers data on a server, or on each primary of a cluster: settings, versions, script cache, latency.
 
 Nothing is written. The exit code is 1 when there is a danger.
 """
@@ -6,20 +6,22 @@ Nothing is written. The exit code is 1 when there is a danger.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
-
 from rapyer import _registry
-from rapyer._commands._examine import Facts, findings
+from rapyer._commands._examine import Facts, Finding, findings
 from rapyer._commands._format import table
-from rapyer._dispatch import close_all, dispatcher
+from rapyer._dispatch import FAILURES, close_all, dispatcher
+from rapyer._setup import client_of
 from rapyer.errors import ServerError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Awaitable, Callable
 
-    from rapyer._dispatch import Dispatcher
+    #: Sends a command to the server that is looked at.
+    Ask = Callable[..., Awaitable[Any]]
 
 PINGS = 20
 SETTINGS = ("maxmemory", "maxmemory-policy", "save", "appendonly", "appendfsync")
@@ -27,37 +29,54 @@ SETTINGS = ("maxmemory", "maxmemory-policy", "save", "appendonly", "appendfsync"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("url", metavar="URL", help="the server: redis://localhost:6379")
+    parser.add_argument("url", metavar="URL", help="the server: redis://localhost:6379, or redis+cluster://")
 
 
 async def run(options: argparse.Namespace) -> tuple[str, int]:
     """Return what was found, and the exit code."""
-    client = Redis.from_url(options.url)
+    client = client_of(options.url)
     try:
-        found = findings(await facts_of(client))
+        found = await _looked_at(client)
     finally:
         await close_all()
         await client.aclose()
+    danger = any(one.level == "DANGER" for _, findings in found for one in findings)
+    return "\n".join(_report(name, findings) for name, findings in found), int(danger)
+
+
+async def _looked_at(client: Any) -> list[tuple[str, list[Finding]]]:
+    """Return the findings, on a cluster those of each primary with its address."""
+    caller = dispatcher(client)
+    found = []
+    for node in await caller.primaries():
+        ask = partial(caller.command, at=node)
+        try:
+            found.append((node.name, findings(await facts_of(ask, clustered=caller.clustered))))
+        except FAILURES as error:
+            if not caller.clustered:
+                raise
+            found.append((node.name, [Finding("DANGER", "server", f"does not answer: {error}", "start it again")]))
+    return sorted(found)
+
+
+def _report(name: str, found: list[Finding]) -> str:
     text = table(("", "about", "finding"), [(one.level, one.subject, one.text) for one in found])
     remedies = [f"{one.subject}: {one.remedy}\n" for one in found if one.remedy]
-    return text + "".join(["\nWhat to do\n", *remedies] if remedies else []), int(
-        any(one.level == "DANGER" for one in found)
-    )
+    return (f"primary {name}\n" if name else "") + text + "".join(["\nWhat to do\n", *remedies] if remedies else [])
 
 
-async def facts_of(client: Any) -> Facts:
+async def facts_of(ask: Ask, *, clustered: bool) -> Facts:
     """Return what a server tells of itself; about 30 short commands."""
-    caller = dispatcher(client)
-    info = _info(await caller.command("INFO", "everything"))
     shas = [script.sha for script in _registry.scripts().values()]
     return Facts(
-        info=info,
-        settings=await _settings(caller),
-        json=await _json_version(caller),
-        merges=bool((await caller.command("COMMAND", "INFO", "JSON.MERGE"))[0]),
+        info=_info(await ask("INFO", "everything")),
+        settings=await _settings(ask),
+        json=await _json_version(ask),
+        merges=bool((await ask("COMMAND", "INFO", "JSON.MERGE"))[0]),
         scripts=len(shas),
-        loaded=sum(await caller.command("SCRIPT", "EXISTS", *shas)),
-        seconds=sorted([await _ping(caller) for _ in range(PINGS)]),
+        loaded=sum(await ask("SCRIPT", "EXISTS", *shas)),
+        seconds=sorted([await _ping(ask) for _ in range(PINGS)]),
+        cluster=_info(await ask("CLUSTER", "INFO")).get("cluster_state", "?") if clustered else "",
     )
 
 
@@ -66,12 +85,12 @@ def _info(text: bytes) -> dict[str, str]:
     return {name: value for name, value in pairs}  # noqa: C416 - says what the pairs are
 
 
-async def _settings(caller: Dispatcher) -> dict[str, str] | None:
+async def _settings(ask: Ask) -> dict[str, str] | None:
     """Return the settings, or None where this user or this service may not ask."""
     found: dict[str, str] = {}
     for name in SETTINGS:
         try:
-            reply = await caller.command("CONFIG", "GET", name)
+            reply = await ask("CONFIG", "GET", name)
         except ServerError:
             return None
         pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
@@ -79,10 +98,10 @@ async def _settings(caller: Dispatcher) -> dict[str, str] | None:
     return found
 
 
-async def _json_version(caller: Dispatcher) -> str:
+async def _json_version(ask: Ask) -> str:
     """Return the version of RedisJSON, "" where there is none."""
     try:
-        modules = await caller.command("MODULE", "LIST")
+        modules = await ask("MODULE", "LIST")
     except ServerError:
         return "?"
     for module in modules:
@@ -93,7 +112,7 @@ async def _json_version(caller: Dispatcher) -> str:
     return ""
 
 
-async def _ping(caller: Dispatcher) -> float:
+async def _ping(ask: Ask) -> float:
     began = time.perf_counter()
-    await caller.command("PING")
+    await ask("PING")
     return time.perf_counter() - began

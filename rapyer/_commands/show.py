@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from redis.asyncio import Redis
 
 from rapyer import _keys
 from rapyer._commands._format import shown, table
 from rapyer._commands.locks import held_locks
 from rapyer._dispatch import close_all, dispatcher
+from rapyer._setup import client_of
 from rapyer.errors import KeyNotFound, WrongType
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ DOCUMENT = b"ReJSON-RL"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("url", metavar="URL", help="the server: redis://localhost:6379")
+    parser.add_argument("url", metavar="URL", help="the server: redis://localhost:6379, or redis+cluster://")
     parser.add_argument("key", metavar="KEY", help="the document's key, such as User:42")
 
 
 async def run(options: argparse.Namespace) -> str:
     """Return what is known of the document."""
-    client = Redis.from_url(options.url)
+    client = client_of(options.url)
     try:
         return await described(client, options.key)
     finally:
@@ -43,20 +43,21 @@ async def described(client: Any, key: str) -> str:
         WrongType: it is no document.
     """
     caller = dispatcher(client)
-    kind = await caller.command("TYPE", key)
+    ask = partial(caller.command, at=await caller.primary_of(key))
+    kind = await ask("TYPE", key)
     if kind == b"none":
         raise KeyNotFound(key)
     if kind != DOCUMENT:
         raise WrongType(key, "$", f"a Redis {kind.decode()}")
-    [json_type] = await caller.command("JSON.TYPE", key, "$") or [b"?"]
-    text = await caller.command("JSON.GET", key, "INDENT", "  ", "NEWLINE", "\n", "SPACE", " ")
+    [json_type] = await ask("JSON.TYPE", key, "$") or [b"?"]
+    text = await ask("JSON.GET", key, "INDENT", "  ", "NEWLINE", "\n", "SPACE", " ")
     if text is None:
         raise KeyNotFound(key)  # it vanished meanwhile
-    size = await caller.command("MEMORY", "USAGE", key)
+    size = await ask("MEMORY", "USAGE", key)
     rows = [
         ("key", key),
         ("type", f"{_first(json_type).decode()} (RedisJSON)"),
-        ("expires", _expiry(await caller.command("PTTL", key))),
+        ("expires", _expiry(await ask("PTTL", key))),
         ("size", f"{size or 0} bytes"),
         *[("lock", line) for line in await _locks(client, key) or ["none is held"]],
     ]

@@ -6,9 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
-from redis import Redis
+from redis import Redis, RedisCluster
 from redis.exceptions import ResponseError
 
 import redis_stack
@@ -197,3 +198,37 @@ def test_a_person_at_a_terminal(stack, rich):
     assert done.stderr == ""
     assert ("│" in done.stdout) is rich
     assert "RedisJSON 2." in done.stdout
+
+
+# -- clusters --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_cluster():
+    """The doctor looks at each primary, `show` finds a document's own, and a slot without a primary is a danger."""
+    with redis_stack.cluster() as servers:
+        code, out, err = run("doctor", servers.url)
+        assert (code, err) == (1, "")  # nothing is kept on disk
+        assert out.count("every slot is served") == 3
+        for node in servers.primaries():
+            assert f"primary 127.0.0.1:{node.port}\n" in out
+        keys = [f"Shown:{number}" for number in range(20)]
+        client = RedisCluster.from_url(servers.url.replace("+cluster", ""))
+        for key in keys:
+            client.execute_command("JSON.SET", key, "$", '{"name":"n","score":1}')
+        client.close()
+        for key in keys[:6]:
+            code, out, err = run("show", servers.url, key)
+            assert (code, err) == (0, "")
+            assert "object (RedisJSON)" in out
+        code, _, err = run("show", servers.url, "Shown:gone")
+        assert (code, "Shown:gone" in err) == (1, True)
+        primary = servers.primaries()[-1]
+        for replica in servers.replicas_of(primary):
+            replica.kill()
+        primary.kill()
+        deadline = time.monotonic() + 30
+        while "slots are served by nobody" not in (found := run("doctor", servers.url))[1]:
+            assert time.monotonic() < deadline, found
+        assert "does not answer" in found[1]
+        assert found[0] == 1
