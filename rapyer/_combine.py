@@ -1,25 +1,30 @@
-"""Combining: calls of one operation on one place that wait for the same write go out as one script call.
+"""A script call on its way; combining: calls of one operation on one place that wait for the same write go out as one.
 
 Rules:
-- Only operations whose combined script answers each caller what it would have got alone, in order, refusals included.
-- A call joins only a group that nobody overtook: whatever else is asked for on that document ends its group.
+- A call is the future that its caller awaits: no coroutine waits in between. What can be done about a failure is its
+  sender's business.
+- Only operations are combined whose combined script answers each caller what it would have got alone, in order,
+  refusals included.
+- A call joins only one that nobody overtook: whatever else is asked for on that document ends the group.
 - A caller that was cancelled before the write takes no part. A lost answer is unknown to every caller of the group.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import ResponseError
 
 from rapyer._lane import own_error
+from rapyer._refused import final
+from rapyer._wire import Call
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
 
+    from rapyer._lane import Lane
     from rapyer._ops import Argument
+    from rapyer._refused import Locate, Where
 
 #: Script -> the script that does it for many.
 COMBINED = {"number.increase": "number.increase_each"}
@@ -28,83 +33,113 @@ MOST = 500
 
 
 class Sender(Protocol):
-    """Who sends groups."""
+    """Who sends calls."""
 
-    def pack(self, group: Group, amounts: Sequence[Argument]) -> bytes:
+    def mends(self, call: ScriptCall, error: BaseException) -> bool:
+        """Whether a call that failed goes on; it gets its outcome later then."""
+
+    def pack(self, first: Joint, calls: Sequence[Joint]) -> bytes:
         """Return the command for a group, which is full now."""
 
 
-class Group:
-    """Calls that are sent as one; for the lane it is a call.
+class ScriptCall(Call):
+    """One call of a script.
 
-    Args:
-        sender: packs it, and is told then that nobody may join any more.
-        name: the script that does it for one.
-        key: the document.
-        head: the arguments that all have in common.
+    Attributes:
+        name: the script.
+        keys: its KEYS.
+        where: the place a refused operation worked on, or what gives it.
+        sender: who is asked when it failed.
+        lane: the way it took.
     """
 
-    __slots__ = ("_amounts", "_callers", "_packed", "_sender", "head", "key", "name", "tries", "unsure")
+    __slots__ = ("keys", "lane", "name", "sender", "where")
+
+    name: str
+    keys: Sequence[str]
+    where: Where | Locate
+    sender: Sender
+    lane: Lane
+
+    def fail(self, error: BaseException) -> None:
+        """Go on if there is a way, else give the caller its error."""
+        if not self.done() and not self.sender.mends(self, error):
+            self.end(error)
+
+    def end(self, error: BaseException) -> None:
+        """Give the caller the error that this failure is to it."""
+        Call.fail(self, final(self.name, error, self.where, self.keys))
+
+
+class Joint(ScriptCall):
+    """A call that others like it may join: the first of them is sent for all.
+
+    Attributes:
+        arguments: its ARGV; the last is what each caller has of its own.
+    """
+
+    __slots__ = ("_joined", "_packed", "_sent", "arguments")
 
     repeatable = False
-    first = b""
-    until = math.inf
 
-    def __init__(self, sender: Sender, name: str, key: str, head: Sequence[Argument]) -> None:
-        self.name = name
-        self.key = key
-        self.head = head
-        self._sender = sender
-        self._callers: list[asyncio.Future[Any]] = []
-        self._amounts: list[Argument] = []
+    def __init__(self, arguments: Sequence[Argument], loop: Any) -> None:
+        super().__init__(loop=loop)
+        self.arguments = arguments
         self._packed: bytes | None = None
-        self.tries = 0
-        self.unsure = False
+        self._joined: list[Joint] | None = None
+        self._sent: Sequence[Joint] = ()
 
-    def takes(self, head: Sequence[Argument]) -> bool:
-        """Whether a call with these arguments may join; not one that the lane passes over, nobody being left in it."""
-        return self.head == head and len(self._callers) < MOST and not self.done()
+    def takes(self, call: Joint) -> bool:
+        """Whether a call may join; not one that the lane passes over, nobody being left in it."""
+        if self.arguments[:-1] != call.arguments[:-1] or self.given_up():
+            return False
+        return self._joined is None or len(self._joined) + 1 < MOST
 
-    def join(self, caller: asyncio.Future[Any], amount: Argument) -> None:
-        """Add a caller."""
-        self._callers.append(caller)
-        self._amounts.append(amount)
+    def join(self, call: Joint) -> None:
+        """Add a call."""
+        if self._joined is None:
+            self._joined = []
+        self._joined.append(call)
 
     # -- what a lane asks a call -----------------------------------------------------------------------------------
 
     @property
-    def packed(self) -> bytes:
+    def packed(self) -> bytes:  # type: ignore[override]
         """The command; from now on nobody joins."""
         if self._packed is None:
-            live = [index for index, caller in enumerate(self._callers) if not caller.done()]
-            self._callers = [self._callers[index] for index in live]
-            self._packed = self._sender.pack(self, [self._amounts[index] for index in live])
+            if self._joined is None:
+                self._packed = self.sender.pack(self, (self,))
+            else:
+                self._sent = [call for call in (self, *self._joined) if not call.done()]
+                self._packed = self.sender.pack(self, self._sent)
         return self._packed
 
-    def done(self) -> bool:
+    def given_up(self) -> bool:
         """Whether nobody waits any more."""
-        return all(caller.done() for caller in self._callers)
+        return self.done() and (self._joined is None or all(call.done() for call in self._joined))
 
-    def set_result(self, reply: Any) -> None:
+    def answer(self, reply: Any) -> None:
         """Give each caller its answer."""
-        if len(self._callers) == 1:
-            self._callers[0].set_result(reply)
+        if self._joined is None:
+            self.set_result(reply)
             return
-        for caller, text in zip(self._callers, reply, strict=True):
-            if caller.done():
+        sent, self._sent = self._sent, ()  # it holds this call, too
+        if len(sent) == 1:
+            sent[0].set_result(reply)
+            return
+        for call, text in zip(sent, reply, strict=True):
+            if call.done():
                 continue
             if text is None:
-                _fail(caller, ResponseError("RAPYER_OUT_OF_RANGE 0 -"))
+                call.end(ResponseError("RAPYER_OUT_OF_RANGE 0 -"))
             else:
-                caller.set_result((text, None))
+                call.set_result((text, None))
 
     def fail(self, error: BaseException) -> None:
         """Give each caller the error, as an object of its own."""
-        for caller in self._callers:
-            _fail(caller, own_error(error))
-
-
-def _fail(caller: asyncio.Future[Any], error: BaseException) -> None:
-    if not caller.done():
-        caller.set_exception(error)
-        caller.exception()  # a caller that is cancelled meanwhile is no reason for a message in the log
+        if self._joined is None:
+            super().fail(error)
+            return
+        self._sent = ()
+        for call in (self, *self._joined):
+            ScriptCall.fail(call, own_error(error))

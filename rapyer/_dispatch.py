@@ -5,8 +5,7 @@ Rules:
   only the call that did not run is repeated: NOSCRIPT means that nothing ran.
 - Whether a call may be repeated after a lost connection follows from the script's own flags: `no-writes`, which the
   server enforces, or `repeatable`, for those of which twice is the same as once.
-- What a script refuses comes as `RAPYER_CODE index detail` and leaves as an error of `rapyer.errors` or, where
-  Python has the word, as `IndexError`, `KeyError`, `ValueError`, `ZeroDivisionError`.
+- A call is a future that its caller awaits: a coroutine runs for it only when it failed and there is a way on.
 """
 
 from __future__ import annotations
@@ -18,28 +17,19 @@ import weakref
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import msgspec
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from rapyer import _keys, _log
-from rapyer._combine import COMBINED, Group
+from rapyer import _log
+from rapyer._combine import COMBINED, Joint, ScriptCall
 from rapyer._nodes import nodes_of
 from rapyer._once import Ids
+from rapyer._refused import ERRORS, Locate, Where, final
 from rapyer._registry import once_scripts, scripts
 from rapyer._sent import Care, Sent, told_of
-from rapyer.errors import (
-    KeyNotFound,
-    LockLost,
-    NotReplicated,
-    OutcomeUnknown,
-    OutOfRange,
-    PathNotFound,
-    ServerError,
-    UsageError,
-    WrongType,
-)
+from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -53,37 +43,6 @@ if TYPE_CHECKING:
 MOST_LOADS = 10
 #: What a call can end with, the loss of its connection included.
 FAILURES = (RedisError, OSError)
-
-
-class Where(msgspec.Struct, frozen=True):
-    """What the operation of a refused call worked on: for the error's text."""
-
-    key: str
-    path: str = "$"
-    action: str = ""
-
-
-class Locate(Protocol):
-    """Gives the place that the operation with this index of a call works on."""
-
-    def __call__(self, index: int, /) -> Where: ...
-
-
-#: Script error code -> the error a caller gets.
-ERRORS: Mapping[str, Callable[[Where, str], Exception]] = {
-    "KEY_NOT_FOUND": lambda at, _: KeyNotFound(at.key),
-    "PATH_NOT_FOUND": lambda at, _: PathNotFound(at.key, at.path),
-    "WRONG_TYPE": lambda at, found: WrongType(at.key, at.path, found),
-    "OUT_OF_RANGE": lambda at, _: OutOfRange(at.key, at.path),
-    "LOCK_LOST": lambda at, _: LockLost(at.key, at.action),
-    "ZERO_DIVISION": lambda at, _: ZeroDivisionError(f"division by zero at {at.path} of {at.key!r}"),
-    "INDEX": lambda at, _: IndexError(f"index out of range in {at.path} of {at.key!r}"),
-    "VALUE": lambda at, _: ValueError(f"the value to remove is not in {at.path} of {at.key!r}"),
-    "ENTRY": lambda at, _: KeyError(f"no such entry in {at.path} of {at.key!r}"),
-    "KEY_EXISTS": lambda at, _: UsageError(
-        f"the copy's key {at.key!r} is taken: let the key field's default_factory make new ones"
-    ),
-}
 
 
 class Dispatcher:
@@ -100,23 +59,23 @@ class Dispatcher:
         self._ids = Ids()
         self._loading: dict[tuple[Lane, str], asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[str, Joint] = {}
 
-    async def script(
+    def script(
         self,
         name: str,
         keys: Sequence[str],
         arguments: Sequence[Argument],
-        where: Locate,
+        where: Where | Locate,
         care: Care | None = None,
-    ) -> Any:
-        """Run a script and return its raw reply; 1 round trip.
+    ) -> Awaitable[Any]:
+        """Run a script; what is returned gives its raw reply; 1 round trip.
 
         Args:
             name: as it is called, `list.extend`.
             keys: its KEYS.
             arguments: its ARGV.
-            where: gives the place that a refused operation worked on.
+            where: the place that a refused operation worked on, or what gives it.
             care: what is asked for beyond a plain call.
 
         Raises:
@@ -125,53 +84,71 @@ class Dispatcher:
             NotReplicated: fewer than `care.replicas` replicas had the write in time.
         """
         if care is not None:
-            return await self._with_care(name, keys, arguments, where, care)
+            return self._with_care(name, keys, arguments, where, care)
         lane = self._lane or self._nodes.lane(keys[0])
-        combined = COMBINED.get(name) if len(keys) == 1 else None
-        if combined is not None:
-            call: Awaitable[Any] = self._join(lane, name, keys[0], arguments)
+        call: ScriptCall
+        if name in COMBINED and len(keys) == 1:
+            call = joint = Joint(arguments, self._loop)
         else:
+            joint = None
+            call = ScriptCall(loop=self._loop)
+            sha, call.repeatable = _callable()[name]
+            call.packed = _pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
             for key in keys if self._groups else ():
                 self._groups.pop(key, None)
-            sha, repeatable = _callable()[name]
-            call = lane.call(_pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments)), repeatable=repeatable)
-        try:
-            return await call
-        except FAILURES as error:
-            failure = error
-        sha = _callable()[name][0]
-        packed = _pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
-        try:
-            if combined is not None and isinstance(failure, NoScriptError):
-                await self._load(lane, scripts()[combined], missing=True)
-            return await self._go_on(Sent(packed, scripts()[name], keys[0]), lane, failure)
-        except ResponseError as error:
-            raise _mapped(name, error, where, keys) from error
+        call.name, call.keys, call.where, call.sender, call.lane = name, keys, where, self, lane
+        if joint is None or not self._joined(joint):
+            lane.send(call)
+        return call
 
-    def _join(self, lane: Lane, name: str, key: str, arguments: Sequence[Argument]) -> asyncio.Future[Any]:
-        """Have a call sent together with those like it that wait."""
-        *head, amount = arguments
-        group = self._groups.get(key)
-        caller: asyncio.Future[Any] = self._loop.create_future()
-        if group is not None and group.takes(head):
-            group.join(caller, amount)
-            return caller
-        group = self._groups[key] = Group(self, name, key, head)
-        group.join(caller, amount)
-        lane.send(group)
-        return caller
+    def _joined(self, call: Joint) -> bool:
+        """Whether a call goes out together with one like it that waits; else others may join this one."""
+        key = call.keys[0]
+        first = self._groups.get(key)
+        if first is not None and first.name == call.name and first.takes(call):
+            first.join(call)
+            return True
+        self._groups[key] = call
+        return False
 
-    def pack(self, group: Group, amounts: Sequence[Argument]) -> bytes:
+    def pack(self, first: Joint, calls: Sequence[Joint]) -> bytes:
         """Return the command for one call, or for several as one; nobody joins them from now on."""
-        if self._groups.get(group.key) is group:
-            del self._groups[group.key]
-        if len(amounts) == 1:
-            return _pack(("EVALSHA", _callable()[group.name][0], "1", group.key, *group.head, *amounts))
-        sha = _callable()[COMBINED[group.name]][0]
-        return _pack(("EVALSHA", sha, "1", group.key, *group.head, str(len(amounts)), *amounts))
+        key = first.keys[0]
+        if self._groups.get(key) is first:
+            del self._groups[key]
+        if len(calls) == 1:
+            return _pack(("EVALSHA", _callable()[first.name][0], "1", key, *calls[0].arguments))
+        sha = _callable()[COMBINED[first.name]][0]
+        amounts = [call.arguments[-1] for call in calls]
+        return _pack(("EVALSHA", sha, "1", key, *first.arguments[:-1], str(len(calls)), *amounts))
+
+    def mends(self, call: ScriptCall, error: BaseException) -> bool:
+        """Whether a call that failed goes on: its script is missing, or a cluster may have another place for it."""
+        missing = isinstance(error, NoScriptError)
+        elsewhere = self.clustered and isinstance(error, FAILURES) and type(error) is not ResponseError
+        if not (missing or elsewhere):
+            return False
+        task = self._loop.create_task(self._mend(call, error), name="rapyer-call")
+        call.add_done_callback(lambda _: task.cancel())
+        return True
+
+    async def _mend(self, call: ScriptCall, error: BaseException) -> None:
+        packed = self.pack(call, (call,)) if isinstance(call, Joint) else call.packed
+        try:
+            if isinstance(call, Joint) and isinstance(error, NoScriptError):
+                await self._load(call.lane, scripts()[COMBINED[call.name]], missing=True)
+            reply = await self._go_on(Sent(packed, scripts()[call.name], call.keys[0]), call.lane, error)
+        except asyncio.CancelledError:
+            call.end(RedisConnectionError("the call was cancelled: the program ends its tasks"))
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the caller gets it
+            call.end(failure)
+        else:
+            if not call.done():
+                call.set_result(reply)
 
     async def _with_care(
-        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Locate, care: Care
+        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Where | Locate, care: Care
     ) -> Any:
         script = once_scripts().get(name) if care.once else None
         once = None
@@ -192,7 +169,7 @@ class Dispatcher:
                 reply = await self._go_on(sent, lane, failure)
         except FAILURES as error:
             self._ids.known(sent)
-            raise told_of(sent, _final(name, error, where, keys)) from error
+            raise told_of(sent, final(name, error, where, keys)) from error
         self._ids.known(sent)
         return reply
 
@@ -289,24 +266,6 @@ class Dispatcher:
 def _callable() -> Mapping[str, tuple[str, bool]]:
     """Return of each script what a call needs: its SHA and whether it may run twice."""
     return {name: (script.sha, script.repeatable) for name, script in scripts().items()}
-
-
-def _mapped(name: str, error: ResponseError, where: Locate, keys: Sequence[str]) -> Exception:
-    message = str(error)
-    if not message.startswith("RAPYER_"):
-        return ServerError(name, message)
-    code, index, detail = message.removeprefix("RAPYER_").split(" ", 2)
-    make = ERRORS.get(code)
-    if make is None:
-        return ServerError(name, message)
-    if code == "LOCK_LOST":
-        key, action = _keys.lock_of(keys[int(detail) - 1])
-        return make(Where(key, action=action), detail)
-    return make(where(int(index)), detail)
-
-
-def _final(name: str, error: BaseException, where: Locate, keys: Sequence[str]) -> BaseException:
-    return _mapped(name, error, where, keys) if isinstance(error, ResponseError) else error
 
 
 def _pack_slowly(arguments: tuple[Argument, ...]) -> bytes:

@@ -93,8 +93,10 @@ class Lane:
             until: when it may be sent again for the last time, by the loop's clock.
         """
         call = self._made(packed, repeatable=repeatable)
-        call.first = first
-        call.until = until
+        if first:
+            call.first = first
+        if until != math.inf:
+            call.until = until
         self.send(call)
         return call
 
@@ -118,11 +120,6 @@ class Lane:
         call = Call(loop=self._loop)
         call.packed = packed
         call.repeatable = repeatable
-        call.tries = 0
-        call.first = b""
-        call.until = math.inf
-        call.unsure = False
-        call.outer = None
         return call
 
     def turn_away(self, error: BaseException) -> None:
@@ -178,7 +175,7 @@ class Lane:
             if batch and len(waiting[0].packed) > LARGE:
                 break
             call = waiting.popleft()
-            if call.done():
+            if call.given_up():
                 continue
             if call.first:
                 sent.append(_nobody(self._loop))
@@ -192,7 +189,7 @@ class Lane:
 
     def _forget(self) -> None:
         """Take out the calls that nobody waits for any more."""
-        self._waiting = deque(call for call in self._waiting if not call.done())
+        self._waiting = deque(call for call in self._waiting if not call.given_up())
         self._crowd = max(CROWD, 2 * len(self._waiting))
 
     # -- connections ---------------------------------------------------------------------------------------------------
@@ -272,7 +269,7 @@ class Lane:
         left = []
         for call in calls:
             call.tries += 1
-            if call.done():
+            if call.given_up():
                 continue
             if 0 <= tries <= call.tries or call.until <= self._loop.time():
                 call.fail(own_error(error))
@@ -309,7 +306,6 @@ def _nobody(loop: asyncio.AbstractEventLoop) -> Call:
     """Return who gets the reply of a command that another goes behind: nobody."""
     nobody = Call(loop=loop)
     nobody.repeatable = False
-    nobody.outer = None
     nobody.cancel()
     return nobody
 

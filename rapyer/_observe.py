@@ -20,7 +20,7 @@ from rapyer.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rapyer._dispatch import Locate
+    from rapyer._dispatch import Locate, Where
     from rapyer._ops import Argument
     from rapyer._sent import Care
 
@@ -88,7 +88,7 @@ async def _observed(
     name: str,
     keys: Sequence[str],
     arguments: Sequence[Argument],
-    where: Locate,
+    where: Where | Locate,
     care: Care | None = None,
 ) -> Any:
     outcome = "ok"

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from contextlib import suppress
 from importlib import import_module
@@ -57,15 +58,20 @@ class Call(asyncio.Future[Any]):
         outer: where replicas have to have it, what its caller awaits instead.
     """
 
-    __slots__ = ("first", "outer", "packed", "repeatable", "tries", "unsure", "until")
+    __slots__ = ("packed", "repeatable")
 
     packed: bytes
     repeatable: bool
-    tries: int
-    first: bytes
-    until: float
-    unsure: bool
-    outer: Call | None
+    # Seldom another value, so no call sets them: where one is, it goes into the dictionary that every future may have.
+    tries = 0
+    first = b""
+    until = math.inf
+    unsure = False
+    outer: Call | None = None
+
+    # As a lane calls it: what it sends may have several callers.
+    given_up = asyncio.Future.done
+    answer = asyncio.Future.set_result
 
     def fail(self, error: BaseException) -> None:
         """Give the caller an error, if there still is a caller."""
@@ -88,9 +94,9 @@ class Sendable(Protocol):
     @property
     def repeatable(self) -> bool: ...
 
-    def done(self) -> bool: ...
+    def given_up(self) -> bool: ...
 
-    def set_result(self, result: Any, /) -> None: ...
+    def answer(self, result: Any, /) -> None: ...
 
     def fail(self, error: BaseException) -> None: ...
 
@@ -230,8 +236,8 @@ class Wire(asyncio.Protocol):
                 self._take_odd(reply)
                 continue
             call = sent.popleft()
-            if not call.done():
-                call.set_result(reply)
+            if not call.given_up():
+                call.answer(reply)
 
     def _take_odd(self, reply: Any) -> None:
         if isinstance(reply, _PUSH):

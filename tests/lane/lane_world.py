@@ -72,9 +72,9 @@ async def increase(dispatcher, key):
     return int(reply[0])
 
 
-def load(dispatcher, key):
+async def load(dispatcher, key):
     """Read a document."""
-    return dispatcher.script("document.load", [key], (), lambda _: ROOT)
+    return await dispatcher.script("document.load", [key], (), lambda _: ROOT)
 
 
 @asynccontextmanager

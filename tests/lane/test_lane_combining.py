@@ -20,6 +20,11 @@ async def add(dispatcher, amount, *, key="k", ttl="", path="$.n"):
     return int(reply[0])
 
 
+async def written(dispatcher, arguments):
+    """Set a value of the document."""
+    return await dispatcher.script("value.set", ("k",), arguments, lambda _: Where("k"))
+
+
 async def gathered(dispatcher, *amounts):
     """Add at the same time, while another call is on its way; return what each caller got."""
     first = asyncio.create_task(load(dispatcher, "k"))
@@ -120,7 +125,7 @@ async def test_order_of_a_document_is_kept(world):
         head = ("", "0", "$", "$.n", "100", "0")
         tasks = [
             asyncio.create_task(add(dispatcher, 1)),
-            asyncio.create_task(dispatcher.script("value.set", ("k",), head, lambda _: Where("k"))),
+            asyncio.create_task(written(dispatcher, head)),
             asyncio.create_task(add(dispatcher, 1)),
         ]
         got = await asyncio.gather(*tasks)

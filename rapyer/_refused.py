@@ -1,0 +1,81 @@
+"""What a script refused, as the error a caller gets.
+
+A refusal comes as `RAPYER_CODE index detail`. It leaves as an error of `rapyer.errors` or, where Python has the word,
+as `IndexError`, `KeyError`, `ValueError`, `ZeroDivisionError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from rapyer import _keys
+from rapyer.errors import KeyNotFound, LockLost, OutOfRange, PathNotFound, ServerError, UsageError, WrongType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class Where(msgspec.Struct, frozen=True):
+    """What the operation of a refused call worked on: for the error's text."""
+
+    key: str
+    path: str = "$"
+    action: str = ""
+
+
+class Locate(Protocol):
+    """Gives the place that the operation with this index of a call works on."""
+
+    def __call__(self, index: int, /) -> Where: ...
+
+
+#: Script error code -> the error a caller gets.
+ERRORS: Mapping[str, Callable[[Where, str], Exception]] = {
+    "KEY_NOT_FOUND": lambda at, _: KeyNotFound(at.key),
+    "PATH_NOT_FOUND": lambda at, _: PathNotFound(at.key, at.path),
+    "WRONG_TYPE": lambda at, found: WrongType(at.key, at.path, found),
+    "OUT_OF_RANGE": lambda at, _: OutOfRange(at.key, at.path),
+    "LOCK_LOST": lambda at, _: LockLost(at.key, at.action),
+    "ZERO_DIVISION": lambda at, _: ZeroDivisionError(f"division by zero at {at.path} of {at.key!r}"),
+    "INDEX": lambda at, _: IndexError(f"index out of range in {at.path} of {at.key!r}"),
+    "VALUE": lambda at, _: ValueError(f"the value to remove is not in {at.path} of {at.key!r}"),
+    "ENTRY": lambda at, _: KeyError(f"no such entry in {at.path} of {at.key!r}"),
+    "KEY_EXISTS": lambda at, _: UsageError(
+        f"the copy's key {at.key!r} is taken: let the key field's default_factory make new ones"
+    ),
+}
+
+
+def final(name: str, error: BaseException, where: Where | Locate, keys: Sequence[str]) -> BaseException:
+    """Return what a caller gets for the failure of a call.
+
+    Args:
+        name: the script.
+        error: the failure; one that is no answer of the server stays as it is.
+        where: the place of the only operation, or what gives it.
+        keys: the script's KEYS.
+    """
+    if not isinstance(error, ResponseError):
+        return error
+    told = _mapped(name, str(error), where, keys)
+    told.__cause__ = error
+    return told
+
+
+def _mapped(name: str, message: str, where: Where | Locate, keys: Sequence[str]) -> Exception:
+    if not message.startswith("RAPYER_"):
+        return ServerError(name, message)
+    code, index, detail = message.removeprefix("RAPYER_").split(" ", 2)
+    make = ERRORS.get(code)
+    if make is None:
+        return ServerError(name, message)
+    if code == "LOCK_LOST":
+        key, action = _keys.lock_of(keys[int(detail) - 1])
+        return make(Where(key, action=action), detail)
+    return make(where if isinstance(where, Where) else where(int(index)), detail)
+
+
+__all__ = ["ERRORS", "Locate", "Where", "final"]
