@@ -16,7 +16,7 @@ from rapyer.errors import CorruptDocument, KeyNotFound, UsageError
 from rapyer.types._base import decode, load_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from typing_extensions import Self
 
@@ -61,12 +61,11 @@ class AtomicRedisModel(Node):
         return full
 
     @classmethod
-    async def _load_text(cls, key: str) -> bytes:
+    def _load_text(cls, key: str) -> Awaitable[bytes]:
         ttl = _session.read_ttl(cls.Meta)
         script = "document.load_refresh" if ttl else "document.load"
         caller = dispatcher(_session.bound_client(cls.Meta, cls))
-        text: bytes = await caller.script(script, (key,), (ttl,) if ttl else (), lambda _: Where(key))
-        return text
+        return caller.script(script, (key,), (ttl,) if ttl else (), Where(key))
 
     async def save(self) -> Self:
         """Write the whole document, new or not; a nested model writes its own part.
@@ -213,7 +212,7 @@ class AtomicRedisModel(Node):
             return
         shadow = self._shadow(kwargs)
         values = [(name, self._field_arguments(shadow, name)) for name in kwargs]
-        await _session.run(document, *_ops.update("document.update", self._steps(), values))
+        await _session.send(document, *_ops.update("document.update", self._steps(), values))
         for name in kwargs:
             self._put(name, shadow.__dict__[name])
             self.__pydantic_fields_set__.add(name)

@@ -58,3 +58,9 @@ def readable_part(steps: Steps) -> Steps:
 def unwritable(steps: Steps) -> int | None:
     """Return the index of the first step that no path can be written through, or None."""
     return next((i for i, step in enumerate(steps) if not is_writable(step)), None)
+
+
+@lru_cache(maxsize=4096)
+def writable_path(steps: Steps) -> str | None:
+    """Return the JSONPath as Redis takes it; None where it cannot be written through."""
+    return absolute(steps) if unwritable(steps) is None else None

@@ -18,8 +18,8 @@ import msgspec
 from rapyer import _codec, _keys
 from rapyer._dispatch import Care, Where, dispatcher
 from rapyer._link import config_of
-from rapyer._ops import is_plain, splices, writable
-from rapyer._path import absolute, readable_part
+from rapyer._ops import Operation, is_plain, splices, writable
+from rapyer._path import absolute, readable_part, writable_path
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from rapyer._dispatch import Dispatcher
-    from rapyer._link import Document
-    from rapyer._ops import Argument, Operation
+    from rapyer._link import Document, Owner
+    from rapyer._ops import Argument
     from rapyer._path import Step, Steps
 
 
@@ -138,6 +138,12 @@ def agrees(document: Document, steps: Steps = ()) -> None:
         block.agrees(steps)
 
 
+def agrees_at(owner: Owner, place: Step) -> None:
+    """Take notice that the value at this place is what Redis holds."""
+    if _saving:
+        agrees(owner._document(), (*owner._steps(), place))
+
+
 def client_of(document: Document) -> Any:
     """Return the client a document's model is bound to.
 
@@ -199,11 +205,25 @@ def send(document: Document, *operations: Operation) -> Awaitable[list[Any]]:
     """Run operations as one script, whatever the task is recording; see `run`."""
     if len(operations) > 1 or not is_plain(operations[0]):
         return _send_batch(document, *operations)
-    operation, key, config = operations[0], document.key, config_of(document)
+    operation = operations[0]
+    flat = operation.flat()
+    return _call(document, operation.script, flat, flat[0] if operation.member is None else flat[1])
+
+
+def change(owner: Owner, place: Step, script: str, *arguments: Argument) -> Awaitable[list[Any]]:
+    """Run an operation on the value at a place, whatever the task is recording; see `run`."""
+    document, steps = owner._document(), (*owner._steps(), place)
+    path = writable_path(steps)
+    if path is None:
+        return _send_batch(document, Operation(script, steps, arguments))
+    return _call(document, script, (path, *arguments), path)
+
+
+def _call(document: Document, script: str, arguments: Sequence[Argument], path: Argument) -> Awaitable[list[Any]]:
+    key, config = document.key, config_of(document)
     caller = dispatcher(bound_client(config, type(document)))
     keys, head = _head(key, config)
-    care = care_of(config)
-    return caller.script(operation.script, keys, (*head, *operation.flat()), lambda _: where(key, operation), care)
+    return caller.script(script, keys, (*head, *arguments), Where(key, str(path)), care_of(config))
 
 
 async def _send_batch(document: Document, *operations: Operation) -> list[Any]:

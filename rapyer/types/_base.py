@@ -23,8 +23,6 @@ from rapyer._schema import element_reader, element_writer
 from rapyer.errors import CorruptDocument, PathNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema, SchemaValidator
     from typing_extensions import Self
@@ -194,16 +192,18 @@ class RedisType(Linked):
             PathNotFound: the value is gone.
             CorruptDocument: what is stored does not validate.
         """
-        document, steps = self._document(), self._steps()
-        found = self._accept(await load_text(document, steps))
-        _session.agrees(document, steps)
-        return found
+        return self._accept(await load_text(self._document(), self._steps()))
 
     def _accept(self, text: bytes) -> Any:
         """Put what Redis holds into this value's place and return it linked."""
-        owner, place = self._linked(), self._place()
+        return self._taken(self._linked(), self._place(), text)
+
+    def _taken(self, owner: Owner, place: Step, text: bytes) -> Self:
+        """Put what Redis holds into this value's place and return it linked."""
         owner._put(place, decode(owner, place, text))
-        return owner._get(place)
+        _session.agrees_at(owner, place)
+        linked: Self = owner._get(place)
+        return linked
 
     def _recording(self) -> _session.Recording | None:
         if self._owner is None or not _session.is_recording():
@@ -237,22 +237,13 @@ class Immutable(RedisType):
         new._done = (origin, (*before, Operation(script, (), arguments)))
         return new
 
-    async def _change(self, result: Callable[[], Any], script: str, *arguments: Argument) -> Any:
-        """Run an operation now and put the new value into the model; a recorded one takes `result` for it."""
-        owner = self._linked()
-        place, document = owner._place_of(self, self._hint), owner._document()
-        operation = Operation(script, (*owner._steps(), place), arguments)
-        recording = _session.recording_of(document)
-        if recording is None:
-            text = (await _session.send(document, operation))[0]
-            owner._put(place, decode(owner, place, text))
-            _session.agrees(document, operation.steps)
-        else:
-            # What Python refuses here must not be sent later, should the block go on.
-            new = result()
-            recording.add(document, operation)
-            owner._put(place, new)
-        return owner._get(place)
+    def _recorded(self, recording: _session.Recording, new: Any, script: str, *arguments: Argument) -> Self:
+        """Collect an operation and put into the model what it makes of the value here."""
+        owner, place = self._linked(), self._place()
+        recording.add(owner._document(), Operation(script, (*owner._steps(), place), arguments))
+        owner._put(place, new)
+        linked: Self = owner._get(place)
+        return linked
 
 
 def remembered(value: Any, owner: Owner, place: Step, present: Any) -> tuple[Operation, ...]:
@@ -285,7 +276,7 @@ async def load_text(document: Any, steps: Steps) -> bytes:
     path = absolute(readable)
     script, arguments = ("value.load_refresh", (path, ttl)) if ttl else ("value.load", (path,))
     caller = _session.dispatcher_of(document)
-    text = await caller.script(script, [key], arguments, lambda _: Where(key, absolute(steps)))
+    text = await caller.script(script, [key], arguments, Where(key, absolute(steps)))
     value = _codec.cut_out(text, steps[len(readable) :])
     if value is None:
         raise PathNotFound(key, absolute(steps))

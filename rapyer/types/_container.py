@@ -18,7 +18,7 @@ from rapyer._ops import Operation
 from rapyer.types._base import Plan, RedisType, decode, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from typing_extensions import Self
 
@@ -105,15 +105,15 @@ class Container(RedisType):
             operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
             recording.add(self._document(), operation)
 
-    async def _truth(
+    def _truth(
         self, local: Callable[[], Any], script: str, *arguments: Argument, member: Step | None = None
-    ) -> Any:
+    ) -> Awaitable[Any]:
         """Run an operation now and take over what Redis holds; when it is recorded instead, do `local`.
 
         Returns:
             what the operation answers besides the new value; None when it was recorded.
         """
-        return await self._truth_of(local, Operation(script, self._steps(), arguments, member))
+        return self._truth_of(local, Operation(script, self._steps(), arguments, member))
 
     async def _truth_of(self, local: Callable[[], Any], *operations: Operation) -> Any:
         recording = self._recording()
@@ -123,7 +123,7 @@ class Container(RedisType):
             recording.add(self._document(), *operations)
             return Recorded(result)
         document = self._document()
-        reply: Any = await _session.run(document, *operations)
+        reply = await _session.send(document, *operations)
         # First what was done, so that elements keep their identity; then what others did besides.
         with suppress(IndexError, KeyError, ValueError):
             local()
@@ -135,6 +135,7 @@ class Container(RedisType):
     def _accept(self, text: bytes) -> Self:
         owner, place = self._linked(), self._place()
         self._replace(decode(owner, place, text))
+        _session.agrees_at(owner, place)
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from rapyer import _session
 from rapyer.types._base import Immutable
 
 if TYPE_CHECKING:
@@ -69,8 +70,13 @@ class RedisDatetime(Immutable, datetime):
             PathNotFound, WrongType: there is no timestamp at this place any more.
             LockLost, OutcomeUnknown: as for every write.
         """
-        new: Self = await self._change(lambda: self.clone() + duration, "moment.add", *_parts(duration))
-        return new
+        recording = self._recording()
+        if recording is not None:
+            # What Python refuses here must not be sent later, should the block go on.
+            return self._recorded(recording, self.clone() + duration, "moment.add", *_parts(duration))
+        owner, place = self._linked(), self._place()
+        reply = await _session.change(owner, place, "moment.add", *_parts(duration))
+        return self._taken(owner, place, reply[0])
 
     def __iadd__(self, other: timedelta) -> Any:
         """Move forward; inside `pipeline()` from wherever the timestamp is in Redis."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _codec
+from rapyer import _codec, _session
 from rapyer.errors import OutOfRange
 from rapyer.types._base import Immutable
 
@@ -51,8 +51,13 @@ class RedisInt(Immutable, int):
             msg = f"increase() of an integer takes an integer, not {type(amount).__name__}"
             raise TypeError(msg)
         self._check(amount)
-        new: Self = await self._change(lambda: self._checked_sum(amount), "number.increase", _decimal(amount))
-        return new
+        recording = self._recording()
+        if recording is not None:
+            # What Python refuses here must not be sent later, should the block go on.
+            return self._recorded(recording, self._checked_sum(amount), "number.increase", _decimal(amount))
+        owner, place = self._linked(), self._place()
+        reply = await _session.change(owner, place, "number.increase", _decimal(amount))
+        return self._taken(owner, place, reply[0])
 
     def _checked_sum(self, amount: int) -> int:
         result = int(self) + amount
@@ -131,8 +136,13 @@ class RedisFloat(Immutable, float):
             LockLost, OutcomeUnknown: as for every write.
         """
         self._check(float(amount))
-        new: Self = await self._change(lambda: self._checked_sum(amount), "number.increase_double", repr(float(amount)))
-        return new
+        recording = self._recording()
+        if recording is not None:
+            # What Python refuses here must not be sent later, should the block go on.
+            return self._recorded(recording, self._checked_sum(amount), "number.increase_double", repr(float(amount)))
+        owner, place = self._linked(), self._place()
+        reply = await _session.change(owner, place, "number.increase_double", repr(float(amount)))
+        return self._taken(owner, place, reply[0])
 
     def _checked_sum(self, amount: float) -> float:
         result = float(self) + amount

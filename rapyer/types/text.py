@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from rapyer import _session
 from rapyer.types._base import Immutable
 
 if TYPE_CHECKING:
@@ -41,8 +42,13 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
             PathNotFound, WrongType: there is no text at this place any more.
             LockLost, OutcomeUnknown: as for every write.
         """
-        new: Self = await self._change(lambda: str.__add__(self, text), "text.append", _json_text(text))
-        return new
+        recording = self._recording()
+        if recording is not None:
+            # What Python refuses here must not be sent later, should the block go on.
+            return self._recorded(recording, str.__add__(self, text), "text.append", _json_text(text))
+        owner, place = self._linked(), self._place()
+        reply = await _session.change(owner, place, "text.append", _json_text(text))
+        return self._taken(owner, place, reply[0])
 
     def __iadd__(self, other: str) -> Any:
         """Append; inside `pipeline()` to whatever the text is in Redis."""
