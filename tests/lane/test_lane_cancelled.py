@@ -1,9 +1,10 @@
 """A cancelled caller abandons its answer and nothing else."""
 
 import asyncio
+import gc
 import logging
 
-from lane_world import clogged, command, increase, load
+from lane_world import clogged, command, increase, load, until
 
 
 async def test_thousand_cancelled_calls(world, caplog):
@@ -63,3 +64,26 @@ async def test_cancelled_with_an_error_on_its_way(world, caplog):
                 await asyncio.gather(waiter, return_exceptions=True)
                 del call, waiter
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_cancelled_while_its_script_is_loaded(world, caplog):
+    """A caller that gives up while the server is told its script leaves no task and no message, and nothing runs."""
+    await world.put("k")
+    async with world.proxied() as (dispatcher, proxy):
+        await load(dispatcher, "k")
+        await world.client.script_flush()
+        tasks = [asyncio.create_task(increase(dispatcher, "k")) for _ in range(10)]
+        await until(lambda: dispatcher._loading)
+        proxy.open.clear()
+        for task in tasks:
+            task.cancel()
+        got = await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert all(isinstance(each, asyncio.CancelledError) for each in got)
+        assert not any(task.get_name() == "rapyer-call" for task in asyncio.all_tasks())
+        proxy.open.set()
+        assert await increase(dispatcher, "k") == 1
+    assert await world.number("k") == 1
+    gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -176,3 +176,12 @@ async def test_a_lost_answer_is_unknown_to_all(world):
         await first
         assert {type(each) for each in got} == {OutcomeUnknown}
     assert await world.number("k") in {1, 21}
+
+
+@pytest.mark.parametrize("many", [1, 5])
+async def test_refusals_tell_their_cause(world, many):
+    """The error of a refused call has the server's own answer as its cause, alone and among others."""
+    async with world.dispatcher() as dispatcher:
+        got = await asyncio.gather(*(increase(dispatcher, "none") for _ in range(many)), return_exceptions=True)
+    assert all(isinstance(each, KeyNotFound) for each in got)
+    assert all("RAPYER_KEY_NOT_FOUND" in str(each.__cause__) for each in got)
