@@ -78,16 +78,17 @@ class Joint(ScriptCall):
         arguments: its ARGV; the last is what each caller has of its own.
     """
 
-    __slots__ = ("_joined", "_packed", "_sent", "arguments")
+    __slots__ = ("_packed", "arguments")
 
     repeatable = False
+    # Others only where some joined.
+    _joined: list[Joint] | None = None
+    _sent: Sequence[Joint] = ()
 
     def __init__(self, arguments: Sequence[Argument], loop: Any) -> None:
         super().__init__(loop=loop)
         self.arguments = arguments
         self._packed: bytes | None = None
-        self._joined: list[Joint] | None = None
-        self._sent: Sequence[Joint] = ()
 
     def takes(self, call: Joint) -> bool:
         """Whether a call may join; not one that the lane passes over, nobody being left in it."""

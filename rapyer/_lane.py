@@ -172,17 +172,20 @@ class Lane:
         batch: list[bytes] = []
         size = 0
         while waiting and size < HIGH_WATER:
-            if batch and len(waiting[0].packed) > LARGE:
-                break
-            call = waiting.popleft()
+            call = waiting[0]
             if call.given_up():
+                waiting.popleft()
                 continue
+            packed = call.packed
+            if batch and len(packed) > LARGE:
+                break
+            waiting.popleft()
             if call.first:
                 sent.append(_nobody(self._loop))
                 batch.append(call.first)
             sent.append(call)
-            batch.append(call.packed)
-            size += len(call.packed)
+            batch.append(packed)
+            size += len(packed)
             if size > LARGE and len(batch) == 1 + bool(call.first):
                 break
         return batch[0] if len(batch) == 1 else b"".join(batch)

@@ -67,6 +67,11 @@ class Linked:
     def _place(self) -> Step:
         return self._linked()._place_of(self, self._hint)
 
+    def _standing(self) -> tuple[Owner, Step]:
+        """Return owner and place."""
+        owner = self._linked()
+        return owner, owner._place_of(self, self._hint)
+
     def _document(self) -> Document:
         return self._linked()._document()
 

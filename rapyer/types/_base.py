@@ -172,11 +172,10 @@ class RedisType(Linked):
             LockLost: a lock this task holds on the document was lost.
             OutcomeUnknown: the connection was lost before the answer.
         """
-        owner, place = self._linked(), self._place()
-        document, steps = self._document(), owner._steps()
-        written = await _session.run(document, Operation("value.set", steps, owner._encode(place, self), place))
-        if written is not None:
-            _session.agrees(document, (*steps, place))
+        owner, place = self._standing()
+        operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
+        if await _session.run(self._document(), operation) is not None:
+            _session.agrees_at(owner, place)
         return self
 
     async def load(self) -> Any:
@@ -219,6 +218,15 @@ class Immutable(RedisType):
         """Validate as the plain type; the value is wrapped when it is touched."""
         return handler.generate_schema(cls._plain)
 
+    @classmethod
+    def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:  # noqa: ARG003 - containers need it
+        if not isinstance(value, cls._plain):
+            return value
+        self = cls._of(value)
+        self._owner = owner
+        self._hint = place
+        return self
+
     def clone(self) -> Any:
         """Return the plain value."""
         return self._plain(self)
@@ -239,7 +247,7 @@ class Immutable(RedisType):
 
     def _recorded(self, recording: _session.Recording, new: Any, script: str, *arguments: Argument) -> Self:
         """Collect an operation and put into the model what it makes of the value here."""
-        owner, place = self._linked(), self._place()
+        owner, place = self._standing()
         recording.add(owner._document(), Operation(script, (*owner._steps(), place), arguments))
         owner._put(place, new)
         linked: Self = owner._get(place)

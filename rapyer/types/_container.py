@@ -122,14 +122,13 @@ class Container(RedisType):
             result = local()
             recording.add(self._document(), *operations)
             return Recorded(result)
-        document = self._document()
-        reply = await _session.send(document, *operations)
+        reply = await _session.send(self._document(), *operations)
         # First what was done, so that elements keep their identity; then what others did besides.
         with suppress(IndexError, KeyError, ValueError):
             local()
         owner, place = self._linked(), self._place()
         self._replace(decode(owner, place, reply[0]))
-        _session.agrees(document, operations[0].steps)
+        _session.agrees_at(owner, place)
         return reply[1]
 
     def _accept(self, text: bytes) -> Self:

@@ -74,7 +74,7 @@ class RedisDatetime(Immutable, datetime):
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self.clone() + duration, "moment.add", *_parts(duration))
-        owner, place = self._linked(), self._place()
+        owner, place = self._standing()
         reply = await _session.change(owner, place, "moment.add", *_parts(duration))
         return self._taken(owner, place, reply[0])
 

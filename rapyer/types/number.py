@@ -55,7 +55,7 @@ class RedisInt(Immutable, int):
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase", _decimal(amount))
-        owner, place = self._linked(), self._place()
+        owner, place = self._standing()
         reply = await _session.change(owner, place, "number.increase", _decimal(amount))
         return self._taken(owner, place, reply[0])
 
@@ -140,7 +140,7 @@ class RedisFloat(Immutable, float):
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase_double", repr(float(amount)))
-        owner, place = self._linked(), self._place()
+        owner, place = self._standing()
         reply = await _session.change(owner, place, "number.increase_double", repr(float(amount)))
         return self._taken(owner, place, reply[0])
 

@@ -46,7 +46,7 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, str.__add__(self, text), "text.append", _json_text(text))
-        owner, place = self._linked(), self._place()
+        owner, place = self._standing()
         reply = await _session.change(owner, place, "text.append", _json_text(text))
         return self._taken(owner, place, reply[0])
 
