@@ -38,6 +38,9 @@ class Sender(Protocol):
     def mends(self, call: ScriptCall, error: BaseException) -> bool:
         """Whether a call that failed goes on; it gets its outcome later then."""
 
+    def shut(self, first: Joint) -> None:
+        """Let nobody join a call any more."""
+
     def pack(self, first: Joint, calls: Sequence[Joint]) -> bytes:
         """Return the command for a group, which is full now."""
 
@@ -137,7 +140,8 @@ class Joint(ScriptCall):
                 call.set_result((text, None))
 
     def fail(self, error: BaseException) -> None:
-        """Give each caller the error, as an object of its own."""
+        """Give each caller the error, as an object of its own; who goes on does so by itself."""
+        self.sender.shut(self)
         if self._joined is None:
             super().fail(error)
             return

@@ -111,11 +111,15 @@ class Dispatcher:
         self._groups[key] = call
         return False
 
+    def shut(self, first: Joint) -> None:
+        """Let nobody join a call any more."""
+        if self._groups.get(first.keys[0]) is first:
+            del self._groups[first.keys[0]]
+
     def pack(self, first: Joint, calls: Sequence[Joint]) -> bytes:
         """Return the command for one call, or for several as one; nobody joins them from now on."""
+        self.shut(first)
         key = first.keys[0]
-        if self._groups.get(key) is first:
-            del self._groups[key]
         if len(calls) == 1:
             return _pack(("EVALSHA", _callable()[first.name][0], "1", key, *calls[0].arguments))
         sha = _callable()[COMBINED[first.name]][0]

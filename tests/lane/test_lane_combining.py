@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from lane_world import increase, load
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from rapyer._combine import MOST
 from rapyer._dispatch import Where
@@ -185,3 +186,18 @@ async def test_refusals_tell_their_cause(world, many):
         got = await asyncio.gather(*(increase(dispatcher, "none") for _ in range(many)), return_exceptions=True)
     assert all(isinstance(each, KeyNotFound) for each in got)
     assert all("RAPYER_KEY_NOT_FOUND" in str(each.__cause__) for each in got)
+
+
+async def test_nobody_joins_a_call_that_goes_elsewhere(world):
+    """A call that never reached its server, and of which a cluster may know more, is not waited for by later ones."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        dispatcher.clustered = True
+        failing = [asyncio.create_task(add(dispatcher, 1)) for _ in range(2)]
+        await asyncio.sleep(0)
+        failing[0].cancel()
+        dispatcher._lane.turn_away(RedisConnectionError("no way"))
+        late = dispatcher.script("number.increase", ("k",), ("", "0", "$.n", "1"), Where("k"))
+        assert (await asyncio.wait_for(late, 5))[0] == b"1"
+        got = await asyncio.gather(*failing, return_exceptions=True)
+    assert [type(each) for each in got] == [asyncio.CancelledError, RedisConnectionError]
