@@ -125,8 +125,31 @@ class Queues:
         self._start(self._ask_waiting(group))
 
     async def _ask_waiting(self, group: Group) -> None:
+        had_ticket = bool(group.ticket)
         try:
             await self._wakes.ready(group.place.key)
+        except (RapyerError, RedisError, OSError) as error:
+            group.fail(error)
+            return
+        if group.ticket and not had_ticket:
+            return  # a later one asked for it
+        *before, _ = line = self._line(group)
+        if before:
+            for one in line:
+                self._start(self._ask_queued(one))
+        else:
+            await self._ask_queued(group)
+
+    def _line(self, group: Group) -> list[Group]:
+        """Return those to ask for: a first ticket comes after those of all who have waited longer for waking."""
+        groups = self._groups.get(group.place.lock_key, [])
+        if group.ticket or group not in groups:
+            return [group]
+        before = groups[: groups.index(group)]
+        return [one for one in before if not one.ticket and one.holder is None and one.asker is None] + [group]
+
+    async def _ask_queued(self, group: Group) -> None:
+        try:
             if self._waiting.get(group.token) is group:
                 await self._ask(group, queue=True)
         except (RapyerError, RedisError, OSError) as error:

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 from lock_worker import Doc
 
+import rapyer
 from rapyer import _census, _keys, _wake
 from rapyer._group import TURNS
 from rapyer._registry import scripts
@@ -36,6 +37,28 @@ async def queued(client, doc, count=1):
 def start(cls, doc, count=1, **options):
     """Start waiters."""
     return [asyncio.create_task(enter(cls, doc.key, **options)) for _ in range(count)]
+
+
+async def test_order_while_the_subscription_is_made(clean, doc):
+    """Who comes at the very moment when waking becomes possible does not pass those who waited for that."""
+    entered = []
+
+    async def wait(number):
+        # With a lease of its own each has a ticket of its own.
+        async with Doc.lock_from_key(doc.key, lease=30 + number / 1000):
+            entered.append(number)
+
+    for _ in range(20):
+        await rapyer.teardown_rapyer()
+        await rapyer.init_rapyer(clean)
+        entered.clear()
+        async with doc.lock():
+            tasks = []
+            for number in range(100):
+                tasks.append(asyncio.create_task(wait(number)))
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        assert entered == list(range(100))
 
 
 @pytest.mark.parametrize("waiters", [200])
