@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _keys, _log, _session
-from rapyer._dispatch import Care
+from rapyer._dispatch import Care, dispatcher
 from rapyer._group import Place
 from rapyer._link import config_of
 from rapyer._ops import is_plain
-from rapyer._queue import queues
+from rapyer._queue import Queues
 from rapyer.errors import LockLost, LockTimeout, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from rapyer._group import Group
     from rapyer._link import Document
     from rapyer._ops import Operation
-    from rapyer._queue import Queues
     from rapyer._session import Held
 
 
@@ -220,3 +220,23 @@ def _info(task: Any) -> str:
 @cache
 def _host() -> str:
     return socket.gethostname()
+
+
+_queues: weakref.WeakKeyDictionary[Any, Queues] = weakref.WeakKeyDictionary()
+
+
+def queues(client: Any) -> Queues:
+    """Return the queues of this client in the running loop."""
+    caller = dispatcher(client)
+    found = _queues.get(caller)
+    if found is None:
+        found = _queues[caller] = Queues(caller)
+    return found
+
+
+async def close_all() -> None:
+    """Close every wake-up connection that was opened in this loop."""
+    loop = asyncio.get_running_loop()
+    for found in list(_queues.values()):
+        if found.loop is loop:
+            await found.close()

@@ -17,14 +17,12 @@ import asyncio
 import itertools
 import logging
 import os
-import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from rapyer._census import Census
-from rapyer._dispatch import dispatcher
 from rapyer._group import Group
 from rapyer._protocol import LockScripts
 from rapyer._renewal import Renewals
@@ -389,23 +387,3 @@ def _lease_may_end(place: Place) -> Iterator[None]:
         yield
     except (RapyerError, RedisError, OSError) as error:
         logger.warning("lock %r of %r could not be given back, its lease will end: %s", place.action, place.key, error)
-
-
-_queues: weakref.WeakKeyDictionary[Any, Queues] = weakref.WeakKeyDictionary()
-
-
-def queues(client: Any) -> Queues:
-    """Return the queues of this client in the running loop."""
-    caller = dispatcher(client)
-    found = _queues.get(caller)
-    if found is None:
-        found = _queues[caller] = Queues(caller)
-    return found
-
-
-async def close_all() -> None:
-    """Close every wake-up connection that was opened in this loop."""
-    loop = asyncio.get_running_loop()
-    for found in list(_queues.values()):
-        if found.loop is loop:
-            await found.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis, RedisCluster
 
-from rapyer import _classes, _queue, _session
+from rapyer import _classes, _lock, _session
 from rapyer._dispatch import close_all, dispatcher
 from rapyer._model import AtomicRedisModel
 from rapyer._pipeline import Pipeline
@@ -84,7 +84,7 @@ async def teardown_rapyer() -> None:
 
     Idempotent. Clients that were passed in stay open and are unbound from all models without a client of their own.
     """
-    await _queue.close_all()
+    await _lock.close_all()
     await close_all()
     while _opened:
         client = _opened.pop()

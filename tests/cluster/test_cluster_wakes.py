@@ -13,7 +13,7 @@ import redis_stack
 from rapyer import AtomicRedisModel, _keys, _wake
 from rapyer._dispatch import dispatcher
 from rapyer._keys import hash_slot
-from rapyer._queue import queues
+from rapyer._lock import queues
 from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown
 from rapyer.fields import Key
 
