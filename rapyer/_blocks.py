@@ -92,7 +92,10 @@ class LockBlock(Generic[M]):
             raise UsageError(msg)
         cls, (save, timeout, lease) = self._cls, self._options
         client = _session.bound_client(cls.Meta, cls)
-        lock = Lock(client, cls.Meta, self._key(), self._action, timeout, lease)
+        key = self._key()
+        if save:
+            self._check_not_recorded(key)
+        lock = Lock(client, cls.Meta, key, self._action, timeout, lease)
         text = await lock.acquire()
         try:
             target = self._refresh(lock.place.key, text)
@@ -104,6 +107,13 @@ class LockBlock(Generic[M]):
             raise
         self._lock = lock
         return target
+
+    def _check_not_recorded(self, key: str) -> None:
+        """Refuse to save what a pipeline around this block records already: it would be written twice."""
+        document = ByKey(self._cls, key) if self._target is None else self._target._document()
+        if _session.recording_of(document) is not None:
+            msg = f"lock(save_at_end=True) of {key!r} inside its pipeline: take the lock first, the pipeline inside it"
+            raise UsageError(msg)
 
     def _refresh(self, key: str, text: bytes) -> M:
         fresh = self._cls._read_document(key, text)
@@ -130,6 +140,8 @@ class LockBlock(Generic[M]):
         try:
             if kind is None:
                 await lock.save_and_release(self._document, [] if baseline is None else baseline.changes())
+                if baseline is not None:
+                    _session.agrees(self._document)  # a block around this one has nothing left to save
         except BaseException as failed:
             await lock.abandon()
             if isinstance(failed, asyncio.CancelledError) and lock.was_lost():

@@ -75,9 +75,9 @@ def _refill_model(model: BaseModel, content: tuple[dict[str, Any], set[str], dic
     fields, names, extra = content
     model.__dict__.clear()
     model.__dict__.update(fields)
-    object.__setattr__(model, "__pydantic_fields_set__", names)
+    object.__setattr__(model, "__pydantic_fields_set__", set(names))
     if model.__pydantic_extra__ is not None:
-        object.__setattr__(model, "__pydantic_extra__", extra)
+        object.__setattr__(model, "__pydantic_extra__", dict(extra))
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])

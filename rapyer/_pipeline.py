@@ -3,7 +3,8 @@
 Rules:
 - Entering refreshes the models and remembers what was read: should anything raise, they are put back to it.
 - Leaving sends one `batch.apply`: all or nothing. Its answer brings the fields that were touched, with what others did.
-- A block inside a block on the same model, in the same task, joins the outer one.
+- What a block inside a block changes of a model that the outer one covers, in the same task, joins the outer one, in
+  order; if the inner one fails, it is taken back from there.
 """
 
 from __future__ import annotations
@@ -57,10 +58,14 @@ class Pipeline(Generic[T]):
         self._ignore = ignore_if_deleted
         self._recording: _Recorder | None = None
         self._token: Any = None
+        self._savepoints: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> T:
         """Refresh the model, unless the block joins one around it, and start to record."""
-        if self._model is not None and _session.recording_of(self._model) is not None:
+        around: Any = None if self._model is None else _session.recording_of(self._model)
+        recorders: Iterable[Any] = _session.recordings() if self._model is None else filter(None, [around])
+        self._savepoints = [recorder.savepoint(self._model) for recorder in recorders]
+        if around is not None:
             return self._target
         documents = None
         if self._model is not None:
@@ -81,17 +86,23 @@ class Pipeline(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Send what was recorded; put the models back if anything raised."""
-        if self._recording is None:
-            return
-        _session._recording.reset(self._token)
-        if kind is not None:
-            self._recording.put_back()
-            return
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            _session._recording.reset(self._token)
         try:
-            await self._commit(self._recording)
+            if kind is None and recording is not None:
+                await self._commit(recording)
         except BaseException:
-            self._recording.put_back()
+            self._put_back(recording)
             raise
+        if kind is not None:
+            self._put_back(recording)
+
+    def _put_back(self, recording: _Recorder | None) -> None:
+        if recording is not None:
+            recording.put_back()
+        for take_back in self._savepoints:
+            take_back()
 
     async def _commit(self, recording: _session.Recording) -> None:
         entries: Sequence[tuple[Any, Operation]] = recording.entries
@@ -133,6 +144,20 @@ class _Recorder(_session.Recording):
     def touch(self, document: Any) -> None:
         super().touch(document)
         self._snapshots.append(document._snapshot())
+
+    def savepoint(self, model: Any) -> Callable[[], None]:
+        """Return what takes back all that is done from now on, to this model or, for None, to any."""
+        done, touched = len(self.entries), len(self._snapshots)
+        models: Iterable[Any] = self.touched.values() if model is None else [model]
+        snapshots = [each._snapshot() for each in models]
+
+        def take_back() -> None:
+            later = self.entries[done:]
+            self.entries[done:] = [entry for entry in later if model is not None and entry[0] is not model]
+            for restore in (*snapshots, *(self._snapshots[touched:] if model is None else ())):
+                restore()
+
+        return take_back
 
     def put_back(self) -> None:
         """Make every model what it was."""

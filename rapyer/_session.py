@@ -24,7 +24,7 @@ from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from rapyer._dispatch import Dispatcher
     from rapyer._link import Document, Owner
@@ -93,13 +93,23 @@ def recording_of(document: Document) -> Recording | None:
     if recording is None:
         return None
     task = current_task()
+    found = None
     while recording is not None:
         if recording.task is task and (recording.covered is None or id(document) in recording.covered):
-            if id(document) not in recording.touched:
-                recording.touch(document)
-            return recording
+            found = recording  # the outermost: what was recorded there comes first
         recording = recording.outer
-    return None
+    if found is not None and id(document) not in found.touched:
+        found.touch(document)
+    return found
+
+
+def recordings() -> Iterator[Recording]:
+    """Yield the recordings the running task is in, the innermost first."""
+    recording, task = _recording.get(), current_task()
+    while recording is not None:
+        if recording.task is task:
+            yield recording
+        recording = recording.outer
 
 
 def current_task() -> asyncio.Task[Any] | None:

@@ -85,6 +85,10 @@ class Container(RedisType):
     ) -> None:
         recording.add(self._document(), Operation(script, self._steps(), arguments, member))
 
+    def _put_aside(self) -> None:
+        """Have the document as it is now kept by a pipeline, before it changes here without being recorded first."""
+        self._recording()
+
     def _record(self, script: str, arguments: Callable[[], tuple[Argument, ...]], member: Step | None = None) -> None:
         recording = self._recording()
         if recording is not None:

@@ -99,23 +99,27 @@ class RedisSet(Container, set[T]):
 
     def symmetric_difference_update(self, other: Iterable[T]) -> None:
         """Keep what is in one of both; inside `pipeline()` the whole set is set."""
+        self._put_aside()
         set.symmetric_difference_update(self, self._all_valid(other))
         self._record_whole()
 
     def remove(self, value: T) -> None:
         """Remove an element that has to be there, inside `pipeline()` in Redis, too."""
         valid = self._valid(value)
+        self._put_aside()
         set.remove(self, valid)
         self._record("set.remove", lambda: (self._text(valid),))
 
     def pop(self) -> T:
         """Remove and return any element; inside `pipeline()` the same one has to be in Redis."""
+        self._put_aside()
         popped: T = set.pop(self)
         self._record("set.remove", lambda: (self._text(popped),))
         return popped
 
     def clear(self) -> None:
         """Remove all elements, also those that others put in meanwhile."""
+        self._put_aside()
         set.clear(self)
         self._record("value.clear", lambda: ("array", "[]"))
 

@@ -131,6 +131,7 @@ class RedisDict(Container, dict[str, T]):
 
     def __delitem__(self, key: str) -> None:
         """Remove one entry; inside `pipeline()` it has to be there in Redis, too."""
+        self._put_aside()
         dict.__delitem__(self, key)
         self._record("map.delete_item", tuple, member=str(key))
 
@@ -154,6 +155,7 @@ class RedisDict(Container, dict[str, T]):
     def pop(self, key: str, default: Any = _MISSING) -> Any:
         """Remove and return one entry, plain; without default it has to be there, inside `pipeline()` in Redis, too."""
         present = key in self
+        self._put_aside()
         value = dict.pop(self, key) if default is _MISSING else dict.pop(self, key, default)
         script = "map.delete_item" if default is _MISSING else "map.pop"
         if present or default is not _MISSING:
@@ -162,6 +164,7 @@ class RedisDict(Container, dict[str, T]):
 
     def popitem(self) -> tuple[str, T]:
         """Remove and return the last entry, plain; inside `pipeline()` the same one is removed in Redis."""
+        self._put_aside()
         key, value = dict.popitem(self)
         self._record("map.delete_item", tuple, member=key)
         return key, plain_copy(value)
@@ -174,6 +177,7 @@ class RedisDict(Container, dict[str, T]):
 
     def clear(self) -> None:
         """Remove all entries, also those that others put in meanwhile."""
+        self._put_aside()
         dict.clear(self)
         self._record("value.clear", lambda: ("object", "{}"))
 

@@ -122,6 +122,7 @@ class RedisList(Container, list[T]):
     def pop(self, index: SupportsIndex = -1) -> T:
         """Remove and return an element, plain; inside `pipeline()` the one that is there in Redis is removed."""
         place = index.__index__()
+        self._put_aside()
         popped: T = plain_copy(list.pop(self, place))
         self._record("list.pop", lambda: (str(place), "refuse"))
         return popped
@@ -129,21 +130,25 @@ class RedisList(Container, list[T]):
     def remove(self, value: T) -> None:
         """Remove the first equal element; inside `pipeline()` of whatever the list is in Redis."""
         valid = self._valid(value)
+        self._put_aside()
         list.remove(self, valid)
         self._record("list.remove", lambda: (self._element.dump(valid), "0"))
 
     def clear(self) -> None:
         """Remove all elements, also those that others put in meanwhile."""
+        self._put_aside()
         list.clear(self)
         self._record("value.clear", lambda: ("array", "[]"))
 
     def reverse(self) -> None:
         """Turn the order around; inside `pipeline()` the whole list is set."""
+        self._put_aside()
         list.reverse(self)
         self._record_whole()
 
     def sort(self, *, key: Callable[[T], Any] | None = None, reverse: bool = False) -> None:
         """Sort; inside `pipeline()` the whole list is set."""
+        self._put_aside()
         list.sort(self, key=key, reverse=reverse)  # type: ignore[type-var, arg-type]
         self._record_whole()
 
@@ -156,6 +161,7 @@ class RedisList(Container, list[T]):
     def __setitem__(self, index: Any, value: Any) -> None:
         """Replace an element, or a slice of them."""
         if isinstance(index, slice):
+            self._put_aside()
             list.__setitem__(self, index, [self._valid(item) for item in value])
             self._record_whole()
             return
@@ -168,6 +174,7 @@ class RedisList(Container, list[T]):
 
     def __delitem__(self, index: SupportsIndex | slice) -> None:
         """Remove an element, or a slice of them."""
+        self._put_aside()
         list.__delitem__(self, index)
         if isinstance(index, slice):
             self._record_whole()
@@ -183,6 +190,7 @@ class RedisList(Container, list[T]):
     def __imul__(self, count: SupportsIndex) -> Self:
         """Repeat the elements; inside `pipeline()` the whole list is set."""
         copies = [plain_copy(item) for _ in range(count.__index__() - 1) for item in list.__iter__(self)]
+        self._put_aside()
         list.__setitem__(self, slice(None), [*list.__iter__(self), *copies] if count.__index__() > 0 else [])
         self._record_whole()
         return self

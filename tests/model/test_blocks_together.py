@@ -1,0 +1,222 @@
+"""Blocks in blocks: pipelines and locks around and inside each other, and what is left when the inner one fails."""
+
+import pytest
+
+import rapyer
+from rapyer import AtomicRedisModel
+from rapyer.errors import KeyNotFound, UsageError
+
+
+class User(AtomicRedisModel):
+    """Some fields."""
+
+    n: int = 10
+    m: int = 0
+    items: list[int] = [3, 1, 2]
+    table: dict[str, int] = {"a": 1, "b": 2}
+    tags: set[int] = {1, 2}
+
+
+class Boom(Exception):
+    """What a body raises."""
+
+
+MUTATORS = {
+    "append": lambda u: u.items.append(9),
+    "pop": lambda u: u.items.pop(),
+    "remove": lambda u: u.items.remove(1),
+    "clear": lambda u: u.items.clear(),
+    "reverse": lambda u: u.items.reverse(),
+    "sort": lambda u: u.items.sort(),
+    "set an element": lambda u: u.items.__setitem__(0, 9),
+    "set a slice": lambda u: u.items.__setitem__(slice(0, 1), [9]),
+    "delete an element": lambda u: u.items.__delitem__(0),
+    "repeat": lambda u: u.items.__imul__(2),
+    "delete an entry": lambda u: u.table.__delitem__("a"),
+    "pop an entry": lambda u: u.table.pop("a"),
+    "pop the last entry": lambda u: u.table.popitem(),
+    "clear a dict": lambda u: u.table.clear(),
+    "update a dict": lambda u: u.table.update(c=3),
+    "remove from a set": lambda u: u.tags.remove(1),
+    "discard": lambda u: u.tags.discard(1),
+    "pop from a set": lambda u: u.tags.pop(),
+    "clear a set": lambda u: u.tags.clear(),
+    "symmetric difference": lambda u: u.tags.symmetric_difference_update({1, 9}),
+    "intersection": lambda u: u.tags.intersection_update({1}),
+}
+
+
+@pytest.mark.parametrize("mutate", MUTATORS.values(), ids=MUTATORS)
+async def test_the_first_change_is_put_back(bound, mutate):
+    """A model whose first change in a `rapyer.pipeline()` is any of these is as it was if the body raises."""
+    user = await User().save()
+    before = user.model_dump()
+
+    async def block():
+        async with rapyer.pipeline():
+            mutate(user)
+            raise Boom
+
+    with pytest.raises(Boom):
+        await block()
+    assert user.model_dump() == before
+
+
+def _of_model(user):
+    return user.pipeline()
+
+
+def _of_all(_):
+    return rapyer.pipeline()
+
+
+KINDS = pytest.mark.parametrize(
+    ("outer", "inner"), [(_of_model, _of_model), (_of_model, _of_all), (_of_all, _of_model), (_of_all, _of_all)]
+)
+
+
+@KINDS
+async def test_inner_block_that_raises(bound, outer, inner):
+    """What an inner block did is taken back, here and from what the outer one sends, if it raises and that goes on."""
+    user = await User().save()
+
+    async def block():
+        async with inner(user):
+            user.n += 100
+            user.m += 1
+            user.items.pop()
+            raise Boom
+
+    async with outer(user):
+        user.n += 1
+        for _ in range(2):
+            with pytest.raises(Boom):
+                await block()
+            assert (user.n, user.m, user.items) == (11, 0, [3, 1, 2])
+        user.n += 1
+    found = await User.get(user.key)
+    assert user == found
+    assert (found.n, found.m, found.items) == (12, 0, [3, 1, 2])
+
+
+async def test_inner_block_that_raises_on_models_the_outer_did_not_touch(bound):
+    """Models first changed in the inner block are put back, too; what it does not cover stays."""
+    one, two = await User().save(), await User().save()
+
+    async def block(inner):
+        async with inner:
+            one.n += 1
+            two.n += 1
+            raise Boom
+
+    async with rapyer.pipeline():
+        with pytest.raises(Boom):
+            await block(rapyer.pipeline())
+        assert (one.n, two.n) == (10, 10)
+        with pytest.raises(Boom):
+            await block(two.pipeline())
+        assert (one.n, two.n) == (11, 10)
+    assert [(await User.get(user.key)).n for user in (one, two)] == [11, 10]
+
+
+@KINDS
+async def test_order_of_changes_in_an_inner_block(bound, stored, outer, inner):
+    """Changes of a model are carried out in the order they were made, also those of an inner block."""
+    user = await User().save()
+    async with outer(user):
+        user.n = 5
+        async with inner(user):
+            user.n += 1
+        assert user.n == 6
+        assert await stored(user.key, "$.n") == 10
+    assert user.n == await stored(user.key, "$.n") == 6
+
+
+@KINDS
+async def test_outer_block_that_raises(bound, outer, inner):
+    """What an inner block did to a model that the outer one covers is not sent if the outer one raises."""
+    user = await User().save()
+
+    async def block():
+        async with outer(user):
+            async with inner(user):
+                user.n += 1
+            raise Boom
+
+    with pytest.raises(Boom):
+        await block()
+    assert user.n == (await User.get(user.key)).n == 10
+
+
+async def test_inner_block_refused_by_redis(bound):
+    """An inner block that Redis refuses leaves nothing of itself in the outer one."""
+    user, gone = await User().save(), await User().save()
+    await gone.delete()
+
+    async def block():
+        async with rapyer.pipeline():
+            user.n += 100
+            gone.n += 1
+
+    async with user.pipeline():
+        user.n += 1
+        with pytest.raises(KeyNotFound):
+            await block()
+        assert (user.n, gone.n) == (11, 10)
+    assert user.n == (await User.get(user.key)).n == 11
+
+
+async def test_block_object_used_again(bound, stored):
+    """A block that ended can be entered again, also inside another on the same model."""
+    user = await User().save()
+    block = user.pipeline()
+    async with block:
+        user.n += 1
+    async with user.pipeline(), block:
+        user.n += 1
+    assert user.n == await stored(user.key, "$.n") == 12
+
+
+async def test_lock_that_saves_in_a_lock_that_saves(bound):
+    """What an inner lock block saved is not saved again by the outer one: what others did since survives."""
+    user = await User().save()
+    async with user.lock("outer", save_at_end=True):
+        async with user.lock("inner", save_at_end=True):
+            user.n = 1
+            user.items.pop()
+            del user.table["a"]
+        other = await User.get(user.key)
+        await other.aupdate(n=7, items=[5], table={"a": 6})
+        user.m = 1
+    found = await User.get(user.key)
+    assert (found.n, found.m, found.items, found.table) == (7, 1, [5], {"a": 6})
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+async def test_lock_that_saves_in_a_pipeline(bound, stored, by_key):
+    """A lock that would save what a pipeline around it records is refused: it would be written twice."""
+    user = await User().save()
+
+    async def block():
+        async with rapyer.pipeline():
+            lock = User.lock_from_key(user.key, save_at_end=True) if by_key else user.lock(save_at_end=True)
+            async with lock as locked:
+                locked.n += 1
+
+    with pytest.raises(UsageError, match="take the lock first"):
+        await block()
+    async with user.lock(save_at_end=True):
+        async with user.pipeline():
+            user.n += 1
+        user.m = 1
+    assert (await stored(user.key, "$.n"), await stored(user.key, "$.m")) == (11, 1)
+
+
+async def test_lock_that_saves_in_a_pipeline_on_another_model(bound, stored):
+    """A pipeline on another model leaves a lock that saves as it is."""
+    one, two = await User().save(), await User().save()
+    async with one.pipeline():
+        one.n += 1
+        async with two.lock(save_at_end=True):
+            two.n += 1
+    assert (await stored(one.key, "$.n"), await stored(two.key, "$.n")) == (11, 11)
