@@ -20,7 +20,7 @@ from rapyer._path import absolute, render
 from rapyer._schema import FieldReaders, FieldWriters
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
-from rapyer.types._base import STORAGE_CONFIG, decode, elsewhere, remembered
+from rapyer.types._base import STORAGE_CONFIG, decode, elsewhere, link_models, remembered
 from rapyer.types._container import Container, adopt
 
 if TYPE_CHECKING:
@@ -252,6 +252,16 @@ class Node(BaseModel):
             done = remembered(value, self, name, present)
             super().__setattr__(name, value)
             recording.add(document, *(done or (self._set_operation(name),)))
+            self._link_field(name)
+
+    def _link_field(self, name: str) -> None:
+        # What is no field has no plan.
+        if name in type(self).__pydantic_fields__ and self._plans[name].has_models:
+            link_models(getattr(self, name))
+
+    def _link_models(self) -> None:
+        for name in type(self).__pydantic_fields__:
+            self._link_field(name)
 
     def _check_key_stays(self, name: str) -> None:
         if owner_of(self) is None and _session.recording_of(self._document()) is not None:

@@ -75,6 +75,11 @@ class Plan:
         return kind._wrap(value, owner, place, self)
 
     @cached_property
+    def has_models(self) -> bool:
+        """Whether values are models, or contain some."""
+        return self.model or (self.element is not None and self.element.has_models)
+
+    @cached_property
     def _adapter(self) -> TypeAdapter[list[Any]]:
         # In a list, because Pydantic takes no config for a bare model.
         return TypeAdapter(list[self.annotation], config=self.config)  # type: ignore[name-defined]
@@ -106,6 +111,13 @@ class Plan:
     def load(self, text: bytes) -> Any:
         """Return the plain value of a JSON text."""
         return self._reader.validate_json(text, by_name=True, by_alias=False)
+
+
+def link_models(value: Any) -> None:
+    """Have every model in a linked value know its place, so that changes by a variable that holds one are seen."""
+    link = getattr(value, "_link_models", None)
+    if link is not None:
+        link()
 
 
 def elsewhere(value: Any, owner: Owner, place: Step) -> bool:
@@ -295,4 +307,14 @@ def _identity(value: Any) -> Any:
     return value
 
 
-__all__ = ["STORAGE_CONFIG", "Immutable", "Plan", "RedisType", "decode", "elsewhere", "load_text", "remembered"]
+__all__ = [
+    "STORAGE_CONFIG",
+    "Immutable",
+    "Plan",
+    "RedisType",
+    "decode",
+    "elsewhere",
+    "link_models",
+    "load_text",
+    "remembered",
+]

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from rapyer import _session
 from rapyer._ops import Operation
-from rapyer.types._base import Plan, RedisType, decode, remembered
+from rapyer.types._base import Plan, RedisType, decode, link_models, remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from typing_extensions import Self
 
@@ -84,6 +84,21 @@ class Container(RedisType):
         self, recording: _session.Recording, script: str, *arguments: Argument, member: Step | None = None
     ) -> None:
         recording.add(self._document(), Operation(script, self._steps(), arguments, member))
+
+    def _link_at(self, places: Iterable[Any]) -> None:
+        """Link the models that were put in here, inside a pipeline: it has to see what is done to them from now on."""
+        if self._element.has_models and self._recording() is not None:
+            for place in places:
+                link_models(self._get(place))
+
+    def _link_models(self) -> None:
+        if self._element.has_models:
+            for value in self._values():
+                link_models(value)
+
+    def _values(self) -> Iterable[Any]:
+        """Return what is in here, linked."""
+        raise NotImplementedError  # pragma: no cover
 
     def _put_aside(self) -> None:
         """Have the document as it is now kept by a pipeline, before it changes here without being recorded first."""

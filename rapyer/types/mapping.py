@@ -84,6 +84,9 @@ class RedisDict(Container, dict[str, T]):
             dict.__setitem__(self, key, linked)
         return linked
 
+    def _values(self) -> Iterable[Any]:
+        return self.values()
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> T:
@@ -128,6 +131,7 @@ class RedisDict(Container, dict[str, T]):
         if not self._remembered(value, key, dict.get(self, key)):
             self._record("map.set_item", lambda: self._element.arguments(valid), member=str(key))
         dict.__setitem__(self, key, valid)
+        self._link_at([key])
 
     def __delitem__(self, key: str) -> None:
         """Remove one entry; inside `pipeline()` it has to be there in Redis, too."""
@@ -142,6 +146,7 @@ class RedisDict(Container, dict[str, T]):
         if recording is not None:
             recording.add(self._document(), *self._update_operations(valid))
         dict.update(self, valid)
+        self._link_at(valid)
 
     @overload
     def pop(self, key: str, /) -> T: ...

@@ -75,6 +75,9 @@ class RedisList(Container, list[T]):
             list.__setitem__(self, index, linked)
         return linked
 
+    def _values(self) -> Iterable[Any]:
+        return self
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
     @overload
@@ -111,6 +114,7 @@ class RedisList(Container, list[T]):
         valid = [self._valid(value) for value in values]
         self._record("list.extend", lambda: self._count_and_values(valid))
         list.extend(self, valid)
+        self._link_at(range(len(self) - len(valid), len(self)))
 
     def insert(self, index: SupportsIndex, value: T) -> None:
         """Insert; inside `pipeline()` into whatever the list is in Redis."""
@@ -118,6 +122,7 @@ class RedisList(Container, list[T]):
         place = index.__index__()
         self._record("list.insert", lambda: (str(place), *self._element.arguments(valid)))
         list.insert(self, place, valid)
+        self._link_at([min(max(place + len(self) - 1 if place < 0 else place, 0), len(self) - 1)])
 
     def pop(self, index: SupportsIndex = -1) -> T:
         """Remove and return an element, plain; inside `pipeline()` the one that is there in Redis is removed."""
@@ -164,6 +169,7 @@ class RedisList(Container, list[T]):
             self._put_aside()
             list.__setitem__(self, index, [self._valid(item) for item in value])
             self._record_whole()
+            self._link_at(range(len(self)))
             return
         place = index.__index__()
         present = list.__getitem__(self, place)
@@ -171,6 +177,7 @@ class RedisList(Container, list[T]):
         if not self._remembered(value, place % len(self), present):
             self._record("list.set_item", lambda: (str(place), *self._element.arguments(valid)))
         list.__setitem__(self, place, valid)
+        self._link_at([place])
 
     def __delitem__(self, index: SupportsIndex | slice) -> None:
         """Remove an element, or a slice of them."""

@@ -220,3 +220,109 @@ async def test_lock_that_saves_in_a_pipeline_on_another_model(bound, stored):
         async with two.lock(save_at_end=True):
             two.n += 1
     assert (await stored(one.key, "$.n"), await stored(two.key, "$.n")) == (11, 11)
+
+
+# -- models held in variables ----------------------------------------------------------------------------------------
+
+
+class Leaf(AtomicRedisModel):
+    """A model in a nested one."""
+
+    x: int = 0
+
+
+class Part(AtomicRedisModel):
+    """A nested model."""
+
+    name: str = ""
+    deeper: list[Leaf] = []
+
+
+class Whole(AtomicRedisModel):
+    """A document with nested models everywhere."""
+
+    one: Part = Part()
+    many: list[Part] = []
+    named: dict[str, Part] = {}
+    rows: list[list[Part]] = []
+
+
+def _assigned(whole, part):
+    whole.one = part
+
+
+def _listed(whole, part):
+    whole.many = [Part(), part]
+
+
+def _appended(whole, part):
+    whole.many.append(part)
+
+
+def _inserted(whole, part):
+    whole.many.extend([Part(), Part()])
+    whole.many.insert(-1, part)
+
+
+def _replaced(whole, part):
+    whole.many.append(Part())
+    whole.many[-1] = part
+
+
+def _sliced(whole, part):
+    whole.many[0:0] = [part]
+
+
+def _named(whole, part):
+    whole.named["a"] = part
+
+
+def _named_by_update(whole, part):
+    whole.named.update(a=part)
+
+
+def _nested(whole, part):
+    whole.rows.append([part])
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(
+    "put",
+    [
+        _assigned,
+        _listed,
+        _appended,
+        _inserted,
+        _replaced,
+        _sliced,
+        _named,
+        _named_by_update,
+        _nested,
+    ],
+)
+async def test_a_model_that_was_put_in_goes_on_to_change(bound, put, many):
+    """What is done in the block through the variable that holds a new model is done to the document."""
+    whole = await Whole().save()
+    part = Part(deeper=[leaf := Leaf()])
+    async with rapyer.pipeline() if many else whole.pipeline():
+        put(whole, part)
+        part.name = "later"
+        leaf.x = 5
+        part.deeper.append(other := Leaf())
+        other.x += 6
+    found = await Whole.get(whole.key)
+    assert found == whole
+    parts = [found.one, *found.many, *found.named.values(), *(part for row in found.rows for part in row)]
+    [changed] = [part for part in parts if part.name]
+    assert changed == Part(name="later", deeper=[Leaf(x=5), Leaf(x=6)])
+
+
+async def test_a_document_that_was_put_in_stays_one(bound):
+    """A document of its own is copied into the other one, and goes on being itself."""
+    whole, part = await Whole().save(), await Part(name="own").save()
+    async with whole.pipeline():
+        whole.one = part
+        part.name = "still"
+    assert (await Whole.get(whole.key)).one.name == "own"
+    assert (await Part.get(part.key)).name == "own"
+    assert part.name == "still"

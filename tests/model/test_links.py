@@ -144,8 +144,8 @@ async def test_popped_values_are_plain(bound, touched):
         awaited.tags.append("y")
         row.append(5)
         named["m"] = 6
+        assert (member.is_inner_model(), type(row), type(named)) == (False, list, dict)
         root.team.members.append(member)
-    assert (member.is_inner_model(), type(row), type(named)) == (False, list, dict)
     assert (row, named, awaited.tags) == ([1, 2, 5], {"n": 1, "m": 6}, ["y"])
     assert root == await World.get(root.key)
     assert (root.team.members, root.grid, root.named) == ([Point(x=100)], [[3]], {})

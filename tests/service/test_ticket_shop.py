@@ -101,13 +101,13 @@ async def test_the_page_in_a_browser(client, stack, tmp_path):
     async with served(app, port):
         seen = asyncio.create_task(asyncio.to_thread(_watch, f"http://127.0.0.1:{port}/", tmp_path / "shop.png"))
         await asyncio.sleep(2)
-        await Rush(app, "shop", 600).run()
+        await Rush(app, "shop", 1000).run()
         shown, errors = await seen
         stock = await app.state.service.shops["shop"].stock()
     sold = [row["sold"] for row in shown]
     assert errors == []
     assert sold[-1] == stock.sold > SEATS
-    assert len(set(sold)) > 3  # it moved
+    assert len(set(sold)) > 2  # it moved
     assert max(row["rate"] for row in shown) > 10
     assert max(row["waiting"] for row in shown) > 0
     assert (tmp_path / "shop.png").stat().st_size > 10_000
