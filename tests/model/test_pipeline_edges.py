@@ -379,6 +379,7 @@ async def test_several_models_of_one_document_refused(bound):
     assert await User.get(one.key) == User(table={"a": 2**62, "b": 2})
 
 
+@pytest.mark.one_server  # the documents are in slots of their own
 @pytest.mark.parametrize("refused", [False, True])
 async def test_dependent_changes_of_one_of_two_documents(bound, refused):
     """Several changes of one field of one document, beside single changes of another: all or nothing."""
