@@ -108,7 +108,7 @@ class Joint(ScriptCall):
     # -- what a lane asks a call -----------------------------------------------------------------------------------
 
     @property
-    def packed(self) -> bytes:  # type: ignore[override]
+    def packed(self) -> bytes:  # type: ignore[override]  # made when it is written
         """The command; from now on nobody joins."""
         if self._packed is None:
             if self._joined is None:

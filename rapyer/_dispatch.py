@@ -350,7 +350,7 @@ async def close_all() -> None:
 
 def _forget_parent() -> None:
     """Start anew in a forked child: the sockets are the parent's, and closing them would disturb its loops."""
-    global _dispatchers, _making  # noqa: PLW0603
+    global _dispatchers, _making  # noqa: PLW0603 - they are the process's
     _inherited.append(_dispatchers)
     _dispatchers = {}
     _making = threading.Lock()

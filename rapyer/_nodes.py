@@ -165,7 +165,7 @@ class Cluster:
         return self._slots[hash_slot(key)] or self._any()
 
     def _any(self) -> Lane:
-        name = random.choice(sorted(self._known.keys() - self._silent) or sorted(self._known))  # noqa: S311
+        name = random.choice(sorted(self._known.keys() - self._silent) or sorted(self._known))  # noqa: S311 - no secret
         return self._to(*self._known[name])
 
     def _to(self, host: str, port: int) -> Lane:

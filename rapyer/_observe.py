@@ -75,7 +75,7 @@ def observe(callback: Callable[[Event], object]) -> Callable[[], None]:
 
 
 def _remove(callback: Callable[[Event], object]) -> None:
-    global _callbacks  # noqa: PLW0603
+    global _callbacks  # noqa: PLW0603 - one process, one list
     left = list(_callbacks)
     left.remove(callback)
     _callbacks = tuple(left)

@@ -6,7 +6,7 @@
 Rules
 - The ERRORS of a script are the codes that can reach its answer: those in the functions its main body uses, and in
   what these use in turn. A function whose refusal is dropped, as in `(read(key, path)) or false`, does not count.
-- The codes of all scripts and those that `rapyer._dispatch` maps are the same.
+- The codes of all scripts and those that `rapyer._refused` maps are the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import redis
 import rapyer
 import redis_stack
 from _lua_codes import reachable_codes
-from rapyer._dispatch import ERRORS
+from rapyer._refused import ERRORS
 from rapyer._registry import once_scripts, scripts, sources
 from rapyer._script import ScriptSourceError
 
@@ -61,14 +61,14 @@ def code_faults(script: Script) -> Iterator[str]:
     for code in sorted(declared - found):
         yield f"ERRORS names {code}, which it never refuses with"
     for code in sorted(declared - set(ERRORS)):
-        yield f"rapyer/_dispatch.py does not know {code}"
+        yield f"rapyer/_refused.py does not know {code}"
 
 
 def unknown_codes(all_scripts: Sequence[Script]) -> Iterator[str]:
     """Yield the codes that are mapped and never sent."""
     declared = {code for script in all_scripts for code in script.header.errors}
     for code in sorted(set(ERRORS) - declared):
-        yield f"rapyer/_dispatch.py: no script refuses with {code}"
+        yield f"rapyer/_refused.py: no script refuses with {code}"
 
 
 def luacheck_faults(script: Script, text: str) -> Iterator[str]:

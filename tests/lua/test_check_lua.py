@@ -82,10 +82,10 @@ def test_a_header_that_says_too_little_or_too_much_is_found() -> None:
         "it can refuse with VALUE, which ERRORS does not name",
         "ERRORS names ENTRY, which it never refuses with",
         "ERRORS names NEW_CODE, which it never refuses with",
-        "rapyer/_dispatch.py does not know NEW_CODE",
+        "rapyer/_refused.py does not know NEW_CODE",
     ]
     assert list(check_lua.unknown_codes([made("return 1\n", " ".join(list(ERRORS)[1:]))])) == [
-        "rapyer/_dispatch.py: no script refuses with KEY_NOT_FOUND"
+        "rapyer/_refused.py: no script refuses with KEY_NOT_FOUND"
     ]
 
 

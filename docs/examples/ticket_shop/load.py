@@ -82,7 +82,7 @@ class Rush:
         """Let them fight for the seats."""
         outcome = self.outcome
         shop = self._service.shops[outcome.shop]
-        async with httpx.AsyncClient(transport=self._transport, base_url="http://shop", timeout=None) as client:  # noqa: S113
+        async with httpx.AsyncClient(transport=self._transport, base_url="http://shop", timeout=None) as client:  # noqa: S113 - buyers wait
             began = time.perf_counter()
             await asyncio.gather(*(self._buyer(client, shop.hold_seconds, number) for number in range(outcome.buyers)))
             outcome.seconds = time.perf_counter() - began
