@@ -68,7 +68,10 @@ class Field:
         if name not in values:
             raise AttributeError(name)
         value = values[name]
-        linked = model._plans[name].wrap(value, model, name)
+        plan = model._plans[name]
+        if value.__class__ is plan.own_type and value._owner is model and value._hint == name:
+            return value
+        linked = plan.wrap(value, model, name)
         if linked is not value:
             values[name] = linked
         return linked

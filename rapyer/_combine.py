@@ -1,26 +1,27 @@
-"""A script call on its way; combining: calls of one operation on one place that wait for the same write go out as one.
+"""Script calls on their way; combining: calls of one operation on one place that wait for the same write go out as one.
 
 Rules:
-- A call is the future that its caller awaits: no coroutine waits in between. What can be done about a failure is its
-  sender's business.
+- What a caller awaits is a plain future, which asyncio handles fastest; no coroutine waits in between. What can be done
+  about a failure is the sender's business.
 - Only operations are combined whose combined script answers each caller what it would have got alone, in order,
   refusals included.
-- A call joins only one that nobody overtook: whatever else is asked for on that document ends the group.
+- A call joins only a group that nobody overtook: whatever else is asked for on that document ends the group.
 - A caller that was cancelled before the write takes no part. A lost answer is unknown to every caller of the group.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import ResponseError
 
 from rapyer._lane import own_error
 from rapyer._refused import final
-from rapyer._wire import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from asyncio import Future
+    from collections.abc import Callable, Sequence
 
     from rapyer._lane import Lane
     from rapyer._ops import Argument
@@ -38,113 +39,160 @@ class Sender(Protocol):
     def mends(self, call: ScriptCall, error: BaseException) -> bool:
         """Whether a call that failed goes on; it gets its outcome later then."""
 
-    def shut(self, first: Joint) -> None:
-        """Let nobody join a call any more."""
+    def shut(self, group: Group) -> None:
+        """Let nobody join a group any more."""
 
-    def pack(self, first: Joint, calls: Sequence[Joint]) -> bytes:
+    def pack(self, group: Group, amounts: Sequence[Argument]) -> bytes:
         """Return the command for a group, which is full now."""
 
 
-class ScriptCall(Call):
+class ScriptCall:
     """One call of a script.
 
     Attributes:
+        future: what the caller awaits.
         name: the script.
         keys: its KEYS.
         where: the place a refused operation worked on, or what gives it.
         sender: who is asked when it failed.
         lane: the way it took.
+        packed: its bytes.
+        repeatable: whether it may run twice.
+        given_up: whether nobody waits for it.
+        answer: gives the caller the reply.
+        tries: how many connections failed it.
     """
 
-    __slots__ = ("keys", "lane", "name", "sender", "where")
+    __slots__ = (
+        *("answer", "future", "given_up", "keys", "lane", "name", "packed", "repeatable", "sender", "where"),
+        "__dict__",
+    )
 
-    name: str
-    keys: Sequence[str]
-    where: Where | Locate
-    sender: Sender
-    lane: Lane
+    # What a lane may ask of any call, and what is seldom another value.
+    tries = 0
+    first = b""
+    until = math.inf
+    unsure = False
+
+    def __init__(  # noqa: PLR0913, PLR0917 - by place, since it is made for each call
+        self,
+        future: Future[Any],
+        name: str,
+        keys: Sequence[str],
+        where: Where | Locate | str,
+        sender: Sender,
+        lane: Lane,
+        packed: bytes,
+        repeatable: bool,  # noqa: FBT001
+    ) -> None:
+        self.future = future
+        self.name = name
+        self.keys = keys
+        self.where = where
+        self.sender = sender
+        self.lane = lane
+        self.packed = packed
+        self.repeatable = repeatable
+        self.given_up: Callable[[], bool] = future.done
+        self.answer: Callable[[Any], None] = future.set_result
 
     def fail(self, error: BaseException) -> None:
         """Go on if there is a way, else give the caller its error."""
-        if not self.done() and not self.sender.mends(self, error):
+        if not self.future.done() and not self.sender.mends(self, error):
             self.end(error)
 
     def end(self, error: BaseException) -> None:
         """Give the caller the error that this failure is to it."""
-        Call.fail(self, final(self.name, error, self.where, self.keys))
+        end(self.future, final(self.name, error, self.where, self.keys))
 
 
-class Joint(ScriptCall):
-    """A call that others like it may join: the first of them is sent for all.
+def end(future: Future[Any], error: BaseException) -> None:
+    """Give a caller an error, if there still is a caller."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # a caller that is cancelled meanwhile is no reason for a message in the log
+
+
+class Group:
+    """Calls of one operation on one place, sent as one, or alone as what each of them is.
 
     Attributes:
-        arguments: its ARGV; the last is what each caller has of its own.
+        futures: what the callers await.
+        amounts: what each caller has of its own: the last of ARGV.
+        name: the script that each of them calls.
+        keys: its KEYS.
+        head: its ARGV without the last.
     """
 
-    __slots__ = ("_packed", "arguments")
+    __slots__ = ("__dict__", "_lane", "_packed", "_sender", "_where", "amounts", "futures", "head", "keys", "name")
 
     repeatable = False
-    # Others only where some joined.
-    _joined: list[Joint] | None = None
-    _sent: Sequence[Joint] = ()
+    tries = 0
+    first = b""
+    until = math.inf
+    unsure = False
 
-    def __init__(self, arguments: Sequence[Argument], loop: Any) -> None:
-        super().__init__(loop=loop)
-        self.arguments = arguments
+    def __init__(
+        self,
+        name: str,
+        keys: Sequence[str],
+        head: Sequence[Argument],
+        where: Where | Locate | str,
+        sender: Sender,
+        lane: Lane,
+    ) -> None:
+        self.name = name
+        self.keys = keys
+        self.head = head
+        self._where = where
+        self._sender = sender
+        self._lane = lane
+        self.futures: list[Future[Any]] = []
+        self.amounts: list[Argument] = []
         self._packed: bytes | None = None
 
-    def takes(self, call: Joint) -> bool:
-        """Whether a call may join; not one that the lane passes over, nobody being left in it."""
-        if self.arguments[:-1] != call.arguments[:-1] or self.given_up():
-            return False
-        return self._joined is None or len(self._joined) + 1 < MOST
-
-    def join(self, call: Joint) -> None:
-        """Add a call."""
-        if self._joined is None:
-            self._joined = []
-        self._joined.append(call)
+    @property
+    def room(self) -> bool:
+        """Whether another may join; not in a group that the lane passes over, nobody being left in it."""
+        futures = self.futures
+        return len(futures) < MOST and not (futures[-1].done() and self.given_up())
 
     # -- what a lane asks a call -----------------------------------------------------------------------------------
 
     @property
-    def packed(self) -> bytes:  # type: ignore[override]  # made when it is written
-        """The command; from now on nobody joins."""
+    def packed(self) -> bytes:
+        """The command; nobody joins from now on."""
         if self._packed is None:
-            if self._joined is None:
-                self._packed = self.sender.pack(self, (self,))
-            else:
-                self._sent = [call for call in (self, *self._joined) if not call.done()]
-                self._packed = self.sender.pack(self, self._sent)
+            futures = self.futures
+            if any(future.done() for future in futures):
+                left = [pair for pair in zip(futures, self.amounts, strict=True) if not pair[0].done()]
+                self.futures, self.amounts = map(list, zip(*left, strict=True))
+            self._packed = self._sender.pack(self, self.amounts)
         return self._packed
 
     def given_up(self) -> bool:
         """Whether nobody waits any more."""
-        return self.done() and (self._joined is None or all(call.done() for call in self._joined))
+        return all(future.done() for future in self.futures)
 
     def answer(self, reply: Any) -> None:
         """Give each caller its answer."""
-        if self._joined is None:
-            self.set_result(reply)
+        futures = self.futures
+        if len(futures) == 1:
+            futures[0].set_result(reply)
             return
-        sent, self._sent = self._sent, ()  # it holds this call, too
-        if len(sent) == 1:
-            sent[0].set_result(reply)
-            return
-        for call, text in zip(sent, reply, strict=True):
-            if call.done():
+        for future, text in zip(futures, reply, strict=True):
+            if future.done():
                 continue
             if text is None:
-                call.end(ResponseError("RAPYER_OUT_OF_RANGE 0 -"))
+                refusal = ResponseError("RAPYER_OUT_OF_RANGE 0 -")
+                end(future, final(self.name, refusal, self._where, self.keys))
             else:
-                call.set_result((text, None))
+                future.set_result((text, None))
 
     def fail(self, error: BaseException) -> None:
         """Give each caller the error, as an object of its own; who goes on does so by itself."""
-        self.sender.shut(self)
-        if self._joined is None:
-            super().fail(error)
-            return
-        self._sent = ()
-        for call in (self, *self._joined):
-            ScriptCall.fail(call, own_error(error))
+        self._sender.shut(self)
+        for future, amount in zip(self.futures, self.amounts, strict=True):
+            packed = self._sender.pack(self, (amount,))
+            call = ScriptCall(future, self.name, self.keys, self._where, self._sender, self._lane, packed, False)  # noqa: FBT003
+            call.fail(own_error(error))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rapyer._path import Steps
 
 _CHANGEABLE = (list, dict, set, BaseModel)
+_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def freeze(model: BaseModel) -> Callable[[], None]:
@@ -39,9 +40,10 @@ def freeze(model: BaseModel) -> Callable[[], None]:
 def _remember(value: Any, undo: list[tuple[Callable[[Any, Any], None], Any, Any]]) -> None:
     items: Iterable[Any]
     if isinstance(value, BaseModel):
-        content: Any = (dict(value.__dict__), set(value.__pydantic_fields_set__), dict(value.__pydantic_extra__ or {}))
+        fields, extra = value.__dict__.copy(), value.__pydantic_extra__
+        content: Any = (fields, value.__pydantic_fields_set__.copy(), extra and extra.copy())
         undo.append((_refill_model, value, content))
-        items = content[0].values()
+        items = fields.values()
     elif isinstance(value, list):
         items = content = list.copy(value)
         undo.append((_refill_list, value, content))
@@ -53,7 +55,7 @@ def _remember(value: Any, undo: list[tuple[Callable[[Any, Any], None], Any, Any]
         undo.append((_refill_set, value, set.copy(value)))
         return  # members of a set do not change
     for item in items:
-        if isinstance(item, _CHANGEABLE):
+        if item.__class__ not in _SCALARS and isinstance(item, _CHANGEABLE):
             _remember(item, undo)
 
 
@@ -71,13 +73,13 @@ def _refill_set(value: set[Any], members: set[Any]) -> None:
     set.update(value, members)
 
 
-def _refill_model(model: BaseModel, content: tuple[dict[str, Any], set[str], dict[str, Any]]) -> None:
+def _refill_model(model: BaseModel, content: tuple[dict[str, Any], set[str], dict[str, Any] | None]) -> None:
     fields, names, extra = content
     model.__dict__.clear()
     model.__dict__.update(fields)
     object.__setattr__(model, "__pydantic_fields_set__", set(names))
     if model.__pydantic_extra__ is not None:
-        object.__setattr__(model, "__pydantic_extra__", dict(extra))
+        object.__setattr__(model, "__pydantic_extra__", dict(extra or {}))
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -23,7 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from rapyer import _log
-from rapyer._combine import COMBINED, Joint, ScriptCall
+from rapyer._combine import COMBINED, Group, ScriptCall
 from rapyer._nodes import nodes_of
 from rapyer._once import Ids
 from rapyer._refused import ERRORS, Locate, Where, final
@@ -59,14 +59,14 @@ class Dispatcher:
         self._ids = Ids()
         self._loading: dict[tuple[Lane, str], asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
-        self._groups: dict[str, Joint] = {}
+        self._groups: dict[str, Group] = {}
 
     def script(
         self,
         name: str,
         keys: Sequence[str],
         arguments: Sequence[Argument],
-        where: Where | Locate,
+        where: Where | Locate | str,
         care: Care | None = None,
     ) -> Awaitable[Any]:
         """Run a script; what is returned gives its raw reply; 1 round trip.
@@ -75,7 +75,7 @@ class Dispatcher:
             name: as it is called, `list.extend`.
             keys: its KEYS.
             arguments: its ARGV.
-            where: the place that a refused operation worked on, or what gives it.
+            where: the place that a refused operation worked on, or its path in the first of the keys, or what gives it.
             care: what is asked for beyond a plain call.
 
         Raises:
@@ -86,45 +86,40 @@ class Dispatcher:
         if care is not None:
             return self._with_care(name, keys, arguments, where, care)
         lane = self._lane or self._nodes.lane(keys[0])
-        call: ScriptCall
+        future = self._loop.create_future()
+        groups = self._groups
         if name in COMBINED and len(keys) == 1:
-            call = joint = Joint(arguments, self._loop)
-        else:
-            joint = None
-            call = ScriptCall(loop=self._loop)
-            sha, call.repeatable = _callable()[name]
-            call.packed = _pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
-            for key in keys if self._groups else ():
-                self._groups.pop(key, None)
-        call.name, call.keys, call.where, call.sender, call.lane = name, keys, where, self, lane
-        if joint is None or not self._joined(joint):
-            lane.send(call)
-        return call
+            key, head = keys[0], arguments[:-1]
+            group = groups.get(key)
+            joins = group is not None and group.head == head and group.name == name and group.room
+            if group is None or not joins:
+                group = groups[key] = Group(name, keys, head, where, self, lane)
+            group.futures.append(future)
+            group.amounts.append(arguments[-1])
+            if not joins:
+                lane.send(group)
+            return future
+        if groups:
+            for key in keys:
+                groups.pop(key, None)
+        sha, repeatable = _callable()[name]
+        packed = _pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
+        lane.send(ScriptCall(future, name, keys, where, self, lane, packed, repeatable))
+        return future
 
-    def _joined(self, call: Joint) -> bool:
-        """Whether a call goes out together with one like it that waits; else others may join this one."""
-        key = call.keys[0]
-        first = self._groups.get(key)
-        if first is not None and first.name == call.name and first.takes(call):
-            first.join(call)
-            return True
-        self._groups[key] = call
-        return False
+    def shut(self, group: Group) -> None:
+        """Let nobody join a group any more."""
+        if self._groups.get(group.keys[0]) is group:
+            del self._groups[group.keys[0]]
 
-    def shut(self, first: Joint) -> None:
-        """Let nobody join a call any more."""
-        if self._groups.get(first.keys[0]) is first:
-            del self._groups[first.keys[0]]
-
-    def pack(self, first: Joint, calls: Sequence[Joint]) -> bytes:
+    def pack(self, group: Group, amounts: Sequence[Argument]) -> bytes:
         """Return the command for one call, or for several as one; nobody joins them from now on."""
-        self.shut(first)
-        key = first.keys[0]
-        if len(calls) == 1:
-            return _pack(("EVALSHA", _callable()[first.name][0], "1", key, *calls[0].arguments))
-        sha = _callable()[COMBINED[first.name]][0]
-        amounts = [call.arguments[-1] for call in calls]
-        return _pack(("EVALSHA", sha, "1", key, *first.arguments[:-1], str(len(calls)), *amounts))
+        self.shut(group)
+        key = group.keys[0]
+        if len(amounts) == 1:
+            return _pack(("EVALSHA", _callable()[group.name][0], "1", key, *group.head, amounts[0]))
+        sha = _callable()[COMBINED[group.name]][0]
+        return _pack(("EVALSHA", sha, "1", key, *group.head, str(len(amounts)), *amounts))
 
     def mends(self, call: ScriptCall, error: BaseException) -> bool:
         """Whether a call that failed goes on: its script is missing, or a cluster may have another place for it."""
@@ -133,26 +128,25 @@ class Dispatcher:
         if not (missing or elsewhere):
             return False
         task = self._loop.create_task(self._mend(call, error), name="rapyer-call")
-        call.add_done_callback(lambda _: task.cancel())
+        call.future.add_done_callback(lambda _: task.cancel())
         return True
 
     async def _mend(self, call: ScriptCall, error: BaseException) -> None:
-        packed = self.pack(call, (call,)) if isinstance(call, Joint) else call.packed
         try:
-            if isinstance(call, Joint) and isinstance(error, NoScriptError):
+            if call.name in COMBINED and isinstance(error, NoScriptError):
                 await self._load(call.lane, scripts()[COMBINED[call.name]], missing=True)
-            reply = await self._go_on(Sent(packed, scripts()[call.name], call.keys[0]), call.lane, error)
+            reply = await self._go_on(Sent(call.packed, scripts()[call.name], call.keys[0]), call.lane, error)
         except asyncio.CancelledError:
             call.end(RedisConnectionError("the call was cancelled: the program ends its tasks"))
             raise
         except Exception as failure:  # noqa: BLE001 - whatever it is, the caller gets it
             call.end(failure)
         else:
-            if not call.done():
-                call.set_result(reply)
+            if not call.future.done():
+                call.future.set_result(reply)
 
     async def _with_care(
-        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Where | Locate, care: Care
+        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Where | Locate | str, care: Care
     ) -> Any:
         script = once_scripts().get(name) if care.once else None
         once = None

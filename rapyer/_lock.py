@@ -15,11 +15,10 @@ import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _keys, _log, _session
+from rapyer import _calls, _keys, _log, _session
 from rapyer._dispatch import Care, dispatcher
 from rapyer._group import Place
 from rapyer._link import config_of
-from rapyer._ops import is_plain
 from rapyer._queue import Queues
 from rapyer.errors import LockLost, LockTimeout, UsageError
 
@@ -191,9 +190,9 @@ class Lock:
         if changes and document.key != self.place.key:
             msg = f"the block changed the key of {self.place.key!r}: save() a copy with another key instead"
             raise UsageError(msg)
-        if not all(map(is_plain, changes)):
+        if any(change.writable_path is None for change in changes):
             # What cannot be written by its path takes the way of a pipeline, a script of its own.
-            await _session.apply([(document, change) for change in changes])
+            await _calls.apply([(document, change) for change in changes])
             changes = ()
         if not changes:
             await self.release()

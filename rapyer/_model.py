@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from rapyer import _blocks, _classes, _codec, _keys, _ops, _query, _session
+from rapyer import _blocks, _calls, _classes, _codec, _keys, _ops, _query, _session
 from rapyer._blocks import LockBlock, LockOptions
 from rapyer._dispatch import Where, dispatcher
 from rapyer._node import Node, owner_of
@@ -90,7 +90,7 @@ class AtomicRedisModel(Node):
             place = owner._place_of(self, self._hint)
             operation = Operation("value.set", owner._steps(), _codec.arguments(self._dump()), place)
         document = self._document()
-        written = await _session.run(document, operation)
+        written = await _calls.run(document, operation)
         if written is not None:
             _session.agrees(document, self._steps())
         return self
@@ -133,7 +133,7 @@ class AtomicRedisModel(Node):
             LockLost, OutcomeUnknown: as for every write.
         """
         self._check_root("delete()", "assign None to its field or remove it from its list")
-        reply = await _session.run(self._document(), Operation("document.delete", ()))
+        reply = await _calls.run(self._document(), Operation("document.delete", ()))
         return True if reply is None else bool(reply[0])
 
     def _check_root(self, what: str, instead: str) -> None:
@@ -212,7 +212,7 @@ class AtomicRedisModel(Node):
             return
         shadow = self._shadow(kwargs)
         values = [(name, self._field_arguments(shadow, name)) for name in kwargs]
-        await _session.send(document, *_ops.update("document.update", self._steps(), values))
+        await _calls.send(document, *_ops.update("document.update", self._steps(), values))
         for name in kwargs:
             self._put(name, shadow.__dict__[name])
             self.__pydantic_fields_set__.add(name)
@@ -264,7 +264,7 @@ class AtomicRedisModel(Node):
             full = cls._full_key(key)
         except KeyNotFound:
             return False
-        reply = await _session.run(_blocks.ByKey(cls, full), Operation("document.delete", ()))
+        reply = await _calls.run(_blocks.ByKey(cls, full), Operation("document.delete", ()))
         return True if reply is None else bool(reply[0])
 
     @classmethod

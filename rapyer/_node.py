@@ -21,7 +21,7 @@ from rapyer._schema import FieldReaders, FieldWriters
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 from rapyer.types._base import STORAGE_CONFIG, decode, elsewhere, link_models, remembered
-from rapyer.types._container import Container, adopt
+from rapyer.types._container import PLAIN, Container, adopt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -147,8 +147,9 @@ class Node(BaseModel):
     @property
     def key(self) -> str:
         """The Redis key of the document: `{prefix}:{pk}`; a nested model has its root's."""
-        document = self._document()
-        return _keys.document_key(document.class_key_initials(), document.pk)
+        document: Any = self._document() if self._was_inner else self
+        own = own_pk(document) if document._key_name is None else None
+        return _keys.document_key(document.class_key_initials(), own or document.pk)
 
     @property
     def field_name(self) -> str:
@@ -223,11 +224,12 @@ class Node(BaseModel):
         )
 
     def _take_over(self, new: Node) -> None:
-        """Become what another instance holds; nested models and containers stay the same objects."""
-        values = self.__dict__
-        fresh = {name: adopt(values.get(name), value) for name, value in new.__dict__.items()}
-        values.clear()
-        values.update(fresh)
+        """Become what another instance holds, which is of no use then; nested models and containers stay the same."""
+        fresh = new.__dict__
+        for name, present in self.__dict__.items():
+            if present.__class__ not in PLAIN and name in fresh:
+                fresh[name] = adopt(present, fresh[name])
+        _set(self, "__dict__", fresh)
         _set(self, "__pydantic_fields_set__", new.__pydantic_fields_set__)
         _set(self, "__pydantic_extra__", new.__pydantic_extra__)
 
@@ -252,16 +254,13 @@ class Node(BaseModel):
             done = remembered(value, self, name, present)
             super().__setattr__(name, value)
             recording.add(document, *(done or (self._set_operation(name),)))
-            self._link_field(name)
-
-    def _link_field(self, name: str) -> None:
-        # What is no field has no plan.
-        if name in type(self).__pydantic_fields__ and self._plans[name].has_models:
-            link_models(getattr(self, name))
+            if self._plans[name].has_models:
+                link_models(getattr(self, name))
 
     def _link_models(self) -> None:
         for name in type(self).__pydantic_fields__:
-            self._link_field(name)
+            if self._plans[name].has_models:
+                link_models(getattr(self, name))
 
     def _check_key_stays(self, name: str) -> None:
         if owner_of(self) is None and _session.recording_of(self._document()) is not None:

@@ -88,7 +88,7 @@ async def _observed(
     name: str,
     keys: Sequence[str],
     arguments: Sequence[Argument],
-    where: Where | Locate,
+    where: Where | Locate | str,
     care: Care | None = None,
 ) -> Any:
     outcome = "ok"

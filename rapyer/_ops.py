@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from rapyer._path import Step, Steps, absolute, is_writable, unwritable
+from rapyer._path import Step, Steps, absolute, is_writable, unwritable, writable_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Argument: TypeAlias = "str | bytes"
 
 
-class Operation(msgspec.Struct, frozen=True):
+class Operation(msgspec.Struct, frozen=True, gc=False):
     """One change of one document."""
 
     script: str
@@ -38,6 +38,16 @@ class Operation(msgspec.Struct, frozen=True):
         if self.steps:
             return self.steps[0]
         return self.member if self.member is not None else self.inner_member
+
+    @property
+    def path(self) -> str:
+        """The JSONPath of the value that it changes."""
+        return absolute(_full(self))
+
+    @property
+    def writable_path(self) -> str | None:
+        """The same as RedisJSON takes it; None where it cannot be written through."""
+        return writable_path(_full(self))
 
     def flat(self) -> tuple[Argument, ...]:
         """Return path and arguments in the order the script takes them."""
@@ -68,11 +78,6 @@ def update(script: str, steps: Steps, values: Iterable[tuple[str, tuple[Argument
     if count or not result:
         result.insert(0, Operation(script, steps, (str(count), *plain)))
     return result
-
-
-def is_plain(operation: Operation) -> bool:
-    """Whether RedisJSON can write to the operation's paths as they are."""
-    return unwritable(_full(operation)) is None
 
 
 def _full(operation: Operation) -> Steps:
@@ -112,24 +117,28 @@ def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Oper
     """
     if len(entries) == 1:
         return entries
-    groups: list[tuple[Any, list[Operation]]] = []
-    latest: dict[int, dict[Step | None, list[Operation]]] = {}
-    for document, operation in entries:
-        place = operation.touches
-        places = latest.setdefault(id(document), {})
-        group = places.get(place)
-        if group is not None and _fits(group[0], operation):
-            group.append(operation)
+    firsts: list[tuple[Any, Operation]] = []
+    groups: dict[int, list[Operation]] = {}  # by the index of their first, where there are several
+    latest: dict[tuple[int, Step | None], int] = {}
+    for entry in entries:
+        document, operation = entry
+        place = (id(document), operation.touches)
+        index = latest.get(place)
+        if index is not None and _fits(firsts[index][1], operation):
+            groups.setdefault(index, [firsts[index][1]]).append(operation)
             continue
-        group = [operation]
-        groups.append((document, group))
-        if place is None:
-            places.clear()
+        if place[1] is None:
+            latest = {known: index for known, index in latest.items() if known[0] != place[0]}
         else:
-            places[place] = group
-    if len(groups) == len(entries):
+            latest[place] = len(firsts)
+        firsts.append(entry)
+    if not groups:
         return entries
-    return [(document, operation) for document, group in groups for operation in _merged(group)]
+    return [
+        (entry[0], operation)
+        for index, entry in enumerate(firsts)
+        for operation in (_merged(groups[index]) if index in groups else (entry[1],))
+    ]
 
 
 def _fits(first: Operation, second: Operation) -> bool:
@@ -143,8 +152,6 @@ def _fits(first: Operation, second: Operation) -> bool:
 
 
 def _merged(group: list[Operation]) -> list[Operation]:
-    if len(group) == 1:
-        return group
     first = group[0]
     if first.script in _LAST_COUNTS:
         return group[-1:]

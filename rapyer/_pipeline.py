@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from rapyer import _codec, _session
+from rapyer import _calls, _codec, _session
 from rapyer._keys import hash_slot
 from rapyer._link import config_of
 from rapyer._ops import squash
@@ -122,7 +122,7 @@ class Pipeline(Generic[T]):
             for place, text in fields.items()
             if text is None
         ]
-        texts, _ = await _session.apply(entries, reads, skip_missing=self._ignore)
+        texts, _ = await _calls.apply(entries, reads, skip_missing=self._ignore)
         answers = iter(texts)
         for document, fields in outcomes:
             found = {place: next(answers) if text is None else text for place, text in fields.items()}

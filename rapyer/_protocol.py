@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from rapyer import _session
 from rapyer._dispatch import Where
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class LockScripts:
             arguments += [operation.script, *operation.flat()]
         arguments += heir
         _, *given = await self._call(
-            "lock.save", keys, arguments, lambda index: _session.where(place.key, operations[index]), care
+            "lock.save", keys, arguments, lambda index: Where(place.key, operations[index].path), care
         )
         return given[0] if given else None
 

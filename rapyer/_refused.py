@@ -49,13 +49,13 @@ ERRORS: Mapping[str, Callable[[Where, str], Exception]] = {
 }
 
 
-def final(name: str, error: BaseException, where: Where | Locate, keys: Sequence[str]) -> BaseException:
+def final(name: str, error: BaseException, where: Where | Locate | str, keys: Sequence[str]) -> BaseException:
     """Return what a caller gets for the failure of a call.
 
     Args:
         name: the script.
         error: the failure; one that is no answer of the server stays as it is.
-        where: the place of the only operation, or what gives it.
+        where: the place of the only operation, or its path in the first of the keys, or what gives the place.
         keys: the script's KEYS.
     """
     if not isinstance(error, ResponseError):
@@ -65,7 +65,7 @@ def final(name: str, error: BaseException, where: Where | Locate, keys: Sequence
     return told
 
 
-def _mapped(name: str, message: str, where: Where | Locate, keys: Sequence[str]) -> Exception:
+def _mapped(name: str, message: str, where: Where | Locate | str, keys: Sequence[str]) -> Exception:
     if not message.startswith("RAPYER_"):
         return ServerError(name, message)
     code, index, detail = message.removeprefix("RAPYER_").split(" ", 2)
@@ -75,6 +75,8 @@ def _mapped(name: str, message: str, where: Where | Locate, keys: Sequence[str])
     if code == "LOCK_LOST":
         key, action = _keys.lock_of(keys[int(detail) - 1])
         return make(Where(key, action=action), detail)
+    if isinstance(where, str):
+        return make(Where(keys[0], where), detail)
     return make(where if isinstance(where, Where) else where(int(index)), detail)
 
 

@@ -26,6 +26,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from rapyer._sentinel import options_of
+from rapyer._vigil import Vigil
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,6 +164,7 @@ class Wire(asyncio.Protocol):
         self._quiet = 0
         self._left = 0
         self._progress = False
+        self._vigil = Vigil(self._loop, self.sent)
         self._error: BaseException | None = None
         self._take_over(connection)
 
@@ -199,6 +201,7 @@ class Wire(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Write the bytes of calls that are in `sent` by now."""
         self._transport.write(data)
+        self._vigil.begin()
         if self._timer is None and self._limit:
             self._quiet = 0
             self._watch()

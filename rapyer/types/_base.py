@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from rapyer import _codec, _session
+from rapyer import _calls, _codec, _session
 from rapyer._dispatch import Where
 from rapyer._link import Linked, config_of
 from rapyer._ops import Operation
@@ -53,6 +53,8 @@ class Plan:
     ) -> None:
         self.annotation = annotation
         self.kind = kind
+        #: The Redis type of values that are linked already; None where there is none to be seen by it.
+        self.own_type = None if model else kind
         self.element = element
         self.model = model
         self.config = STORAGE_CONFIG
@@ -186,7 +188,7 @@ class RedisType(Linked):
         """
         owner, place = self._standing()
         operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
-        if await _session.run(self._document(), operation) is not None:
+        if await _calls.run(self._document(), operation) is not None:
             _session.agrees_at(owner, place)
         return self
 
@@ -207,14 +209,7 @@ class RedisType(Linked):
 
     def _accept(self, text: bytes) -> Any:
         """Put what Redis holds into this value's place and return it linked."""
-        return self._taken(self._linked(), self._place(), text)
-
-    def _taken(self, owner: Owner, place: Step, text: bytes) -> Self:
-        """Put what Redis holds into this value's place and return it linked."""
-        owner._put(place, decode(owner, place, text))
-        _session.agrees_at(owner, place)
-        linked: Self = owner._get(place)
-        return linked
+        raise NotImplementedError  # pragma: no cover - both kinds have their own
 
     def _recording(self) -> _session.Recording | None:
         if self._owner is None or not _session.is_recording():
@@ -232,6 +227,11 @@ class Immutable(RedisType):
 
     @classmethod
     def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:  # noqa: ARG003 - containers need it
+        return cls._linked_as(value, owner, place)
+
+    @classmethod
+    def _linked_as(cls, value: Any, owner: Owner, place: Step) -> Any:
+        """Return a value of this type as a linked one; another as it is."""
         if not isinstance(value, cls._plain):
             return value
         self = cls._of(value)
@@ -244,8 +244,18 @@ class Immutable(RedisType):
         return self._plain(self)
 
     def _adopt(self, new: Any) -> Any:
-        # Both: 0.0 == -0.0, and moments are equal across offsets.
-        return self if self == new and str(self) == str(new) else new
+        return self if self == new else new
+
+    def _accept(self, text: bytes) -> Any:
+        return self._taken(self._linked(), self._place(), text)
+
+    def _taken(self, owner: Owner, place: Step, text: bytes) -> Self:
+        """Put what Redis holds into this value's place and return it linked."""
+        owner._put(place, self._linked_as(decode(owner, place, text), owner, place))
+        if _session._saving:
+            _session.agrees_at(owner, place)
+        linked: Self = owner._get(place)
+        return linked
 
     def _in_place(self, result: Any, script: str | None, *arguments: Argument) -> Any:
         """Return what an in-place operator gives: inside a pipeline one that remembers the operation."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _session
+from rapyer import _calls, _session
 from rapyer._ops import Operation
 from rapyer.types._base import Plan, RedisType, decode, link_models, remembered
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _ANY = Plan(Any)
 #: Values that nobody holds a link to.
-_PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
+PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 class Container(RedisType):
@@ -80,11 +80,6 @@ class Container(RedisType):
         # A container of one's own making, in no document, takes anything.
         return value if self._whole is None else self._element.validate(value)
 
-    def _add(
-        self, recording: _session.Recording, script: str, *arguments: Argument, member: Step | None = None
-    ) -> None:
-        recording.add(self._document(), Operation(script, self._steps(), arguments, member))
-
     def _link_at(self, places: Iterable[Any]) -> None:
         """Link the models that were put in here, inside a pipeline: it has to see what is done to them from now on."""
         if self._element.has_models and self._recording() is not None:
@@ -107,7 +102,7 @@ class Container(RedisType):
     def _record(self, script: str, arguments: Callable[[], tuple[Argument, ...]], member: Step | None = None) -> None:
         recording = self._recording()
         if recording is not None:
-            self._add(recording, script, *arguments(), member=member)
+            recording.add(self._document(), Operation(script, self._steps(), arguments(), member))
 
     def _remembered(self, value: Any, place: Step, present: Any) -> bool:
         """Record what was done to the value at this place, if this value is the outcome of that."""
@@ -141,7 +136,7 @@ class Container(RedisType):
             result = local()
             recording.add(self._document(), *operations)
             return Recorded(result)
-        reply = await _session.send(self._document(), *operations)
+        reply = await _calls.send(self._document(), *operations)
         # First what was done, so that elements keep their identity; then what others did besides.
         with suppress(IndexError, KeyError, ValueError):
             local()
@@ -171,7 +166,7 @@ def adopt(present: Any, new: Any) -> Any:
 
     A variable that a caller holds on a list, a dict or a nested model stays the one in the model.
     """
-    if present.__class__ in _PLAIN:
+    if present.__class__ in PLAIN:
         return new
     if isinstance(present, RedisType):
         return present._adopt(new)
@@ -190,4 +185,4 @@ def plain_copy(value: Any) -> Any:
     return value if copy is None else copy(deep=True)
 
 
-__all__ = ["Container", "Recorded", "adopt", "plain_copy"]
+__all__ = ["PLAIN", "Container", "Recorded", "adopt", "plain_copy"]

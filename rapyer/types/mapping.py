@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from rapyer import _ops, _session
 from rapyer.errors import UsageError
-from rapyer.types._container import Container, Recorded, adopt, plain_copy
+from rapyer.types._container import PLAIN, Container, Recorded, adopt, plain_copy
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
@@ -74,9 +74,11 @@ class RedisDict(Container, dict[str, T]):
         return self[str(place)]
 
     def _replace(self, value: dict[str, Any]) -> None:
-        new = {key: adopt(dict.get(self, key), item) for key, item in value.items()}
+        for key, present in dict.items(self):
+            if present.__class__ not in PLAIN and key in value:
+                value[key] = adopt(present, value[key])
         dict.clear(self)
-        dict.update(self, new)
+        dict.update(self, value)
 
     def _touch(self, key: str, value: Any) -> Any:
         linked = self._element.wrap(value, self, key)

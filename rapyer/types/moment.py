@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _session
+from rapyer import _calls
 from rapyer.types._base import Immutable
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ class RedisDatetime(Immutable, datetime):
     if TYPE_CHECKING:
 
         def __set__(self, instance: object, value: datetime) -> None: ...
+
+    def _adopt(self, new: Any) -> Any:
+        # Moments are equal across offsets.
+        return self if self == new and str(self) == str(new) else new
 
     @classmethod
     def _of(cls, value: datetime) -> Self:
@@ -75,7 +79,7 @@ class RedisDatetime(Immutable, datetime):
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self.clone() + duration, "moment.add", *_parts(duration))
         owner, place = self._standing()
-        reply = await _session.change(owner, place, "moment.add", *_parts(duration))
+        reply = await _calls.change(owner, place, "moment.add", *_parts(duration))
         return self._taken(owner, place, reply[0])
 
     def __iadd__(self, other: timedelta) -> Any:

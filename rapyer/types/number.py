@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _codec, _session
+from rapyer import _calls, _codec, _session
 from rapyer.errors import OutOfRange
 from rapyer.types._base import Immutable
 
@@ -47,16 +47,16 @@ class RedisInt(Immutable, int):
             PathNotFound, WrongType: there is no integer at this place any more.
             LockLost, OutcomeUnknown: as for every write.
         """
-        if isinstance(amount, float) or not isinstance(amount, int):
+        if not isinstance(amount, int):
             msg = f"increase() of an integer takes an integer, not {type(amount).__name__}"
             raise TypeError(msg)
         self._check(amount)
-        recording = self._recording()
+        recording = self._recording() if _session.is_recording() else None
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase", _decimal(amount))
         owner, place = self._standing()
-        reply = await _session.change(owner, place, "number.increase", _decimal(amount))
+        reply = await _calls.change(owner, place, "number.increase", _decimal(amount))
         return self._taken(owner, place, reply[0])
 
     def _checked_sum(self, amount: int) -> int:
@@ -113,6 +113,10 @@ class RedisFloat(Immutable, float):
         def clone(self) -> float:
             """Return the plain double."""
 
+    def _adopt(self, new: Any) -> Any:
+        # Zero equals negative zero.
+        return self if self == new and repr(self) == repr(new) else new
+
     @classmethod
     def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
         # A default such as `score: float = 0` is an int, and nobody validated it.
@@ -141,7 +145,7 @@ class RedisFloat(Immutable, float):
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase_double", repr(float(amount)))
         owner, place = self._standing()
-        reply = await _session.change(owner, place, "number.increase_double", repr(float(amount)))
+        reply = await _calls.change(owner, place, "number.increase_double", repr(float(amount)))
         return self._taken(owner, place, reply[0])
 
     def _checked_sum(self, amount: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _session
+from rapyer import _calls
 from rapyer.types._base import Immutable
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, str.__add__(self, text), "text.append", _json_text(text))
         owner, place = self._standing()
-        reply = await _session.change(owner, place, "text.append", _json_text(text))
+        reply = await _calls.change(owner, place, "text.append", _json_text(text))
         return self._taken(owner, place, reply[0])
 
     def __iadd__(self, other: str) -> Any:

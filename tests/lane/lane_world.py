@@ -92,12 +92,12 @@ async def opened(url):
         await client.aclose()
 
 
-async def until(condition, seconds=5.0):
-    """Wait for something to become true."""
+async def until(condition, seconds=5.0, pause=0.002):
+    """Wait for something to become true; without a pause it is looked for in each turn of the loop."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, "it did not happen"
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(pause)
 
 
 async def clogged(lane):

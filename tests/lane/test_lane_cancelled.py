@@ -73,7 +73,7 @@ async def test_cancelled_while_its_script_is_loaded(world, caplog):
         await load(dispatcher, "k")
         await world.client.script_flush()
         tasks = [asyncio.create_task(increase(dispatcher, "k")) for _ in range(10)]
-        await until(lambda: dispatcher._loading)
+        await until(lambda: dispatcher._loading, pause=0)  # it takes no two milliseconds
         proxy.open.clear()
         for task in tasks:
             task.cancel()

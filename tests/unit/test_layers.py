@@ -22,6 +22,7 @@ LAYERS = {
     "_codec": 2.5,  # gives its values the form that operations carry
     "_registry": 2,
     "_sentinel": 2.9,
+    "_vigil": 2.9,
     "_wire": 3,
     "_lane": 3.3,
     "_wake": 3.3,
@@ -34,6 +35,8 @@ LAYERS = {
     "_dispatch": 3.5,
     "_link": 4,
     "_session": 4.5,
+    "_batch": 4.55,
+    "_calls": 4.58,
     "_renewal": 4.6,
     "_group": 4.6,
     "_census": 4.6,

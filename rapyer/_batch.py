@@ -1,0 +1,129 @@
+"""Many operations on any number of documents as the keys and arguments of one `batch.apply`.
+
+Rules:
+- A document is named once, by its number, however many operations work on it.
+- An operation on a top-level field that an earlier one of the same document changes depends on it: the script is told.
+  None as the field is the whole document.
+- A path that RedisJSON cannot write to needs work keys, one for each such name on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rapyer import _keys
+from rapyer._dispatch import Care, Where
+from rapyer._ops import splices, writable
+from rapyer._path import absolute, writable_path
+from rapyer._session import care_of, locks_on, milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rapyer._link import Document
+    from rapyer._ops import Argument, Operation
+    from rapyer._path import Step, Steps
+
+    Entries = Sequence[tuple[Document, Operation]]
+
+
+class _Share:
+    """What a batch does to one document."""
+
+    __slots__ = ("depth", "document", "number", "places", "undo")
+
+    def __init__(self, document: Document, number: int) -> None:
+        self.document = document
+        self.number = str(number)
+        self.places: set[Step | None] = set()
+        self.depth = 0  # of names on a path that cannot be written to
+        self.undo = False
+
+    def head(self, missing: str, *, undo: bool) -> tuple[list[str], list[str]]:
+        """Return the keys and the first arguments of this document."""
+        key, ttl = self.document.key, self.document.Meta.ttl
+        head = ["" if ttl is None else milliseconds(ttl), missing]
+        keys = [key]
+        locks = locks_on(key)
+        keys += [lock.lock_key for lock in locks]
+        own = 0
+        if undo or self.depth:
+            own = 1 + self.depth
+            scratch = _keys.scratch_key(key)
+            keys += [scratch, *(f"{scratch}:{i}" for i in range(self.depth))]
+        head += [str(own), str(len(locks))]
+        head += [lock.token for lock in locks]
+        return keys, head
+
+
+class Batch:
+    """One call.
+
+    Args:
+        entries: what to do, in order.
+        reads: what to read afterwards.
+        missing: what to do about a document that is gone, "refuse" or "skip" it.
+    """
+
+    __slots__ = ("_entries", "_reads", "arguments", "keys", "shares")
+
+    def __init__(self, entries: Entries, reads: Sequence[tuple[Document, Steps]], missing: str) -> None:
+        self._entries = entries
+        self._reads = reads
+        self.shares: dict[int, _Share] = {}
+        body = self._operations()
+        body.append(str(len(reads)))
+        for document, steps in reads:
+            body += (self._share(document).number, absolute(steps))
+        shares = self.shares.values()
+        # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
+        undo = True in [share.undo for share in shares]
+        self.keys: list[str] = []
+        self.arguments: list[Argument] = [str(len(shares))]
+        for share in shares:
+            keys, head = share.head(missing, undo=undo)
+            self.keys += keys
+            self.arguments += head
+        self.arguments += body
+
+    def _share(self, document: Document) -> _Share:
+        share = self.shares.get(id(document))
+        if share is None:
+            share = self.shares[id(document)] = _Share(document, len(self.shares) + 1)
+        return share
+
+    def _operations(self) -> list[Argument]:
+        body: list[Argument] = [str(len(self._entries))]
+        for document, operation in self._entries:
+            share = self.shares.get(id(document)) or self._share(document)
+            place, places = operation.touches, share.places
+            dependent = place in places or (len(places) > 0 and (place is None or None in places))
+            share.undo = share.undo or dependent
+            places.add(place)
+            body += (share.number, "1" if dependent else "0", *_words(operation, share))
+        return body
+
+    def care(self) -> Care | None:
+        """Return the most that any of the models asks for."""
+        cares = [care for share in self.shares.values() if (care := care_of(share.document.Meta)) is not None]
+        return Care(any(care.once for care in cares), max(care.replicas for care in cares)) if cares else None
+
+    def where(self, index: int) -> Where:
+        """Return the place an operation works on."""
+        if not self._entries:
+            return Where(self._reads[0][0].key)
+        document, operation = self._entries[index]
+        return Where(document.key, operation.path)
+
+
+def _words(operation: Operation, share: _Share) -> Iterable[Argument]:
+    """Return name, path and arguments of an operation, in a form whose paths RedisJSON can write to."""
+    steps, member = operation.steps, operation.member
+    path = writable_path(steps if member is None else (*steps, member))
+    if path is None:
+        share.depth = max(share.depth, splices(operation))
+        operation = writable(operation)
+        return (operation.script, *operation.flat())
+    if member is None:
+        return (operation.script, path, *operation.arguments)
+    return (operation.script, absolute(steps), path, *operation.arguments)

@@ -1,0 +1,97 @@
+"""Operations on their way to a document: one by its own script, several as one batch.
+
+Rules:
+- `run` collects where the task is recording the document; everything else here sends, whatever the task is recording.
+- What the task holds and the model wants goes along: tokens of locks, expiry, care.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rapyer import _codec
+from rapyer._batch import Batch
+from rapyer._dispatch import dispatcher
+from rapyer._ops import Operation
+from rapyer._path import readable_part, writable_path
+from rapyer._session import bound_client, care_of, dispatcher_of, is_careful, locks_on, milliseconds, recording_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from rapyer._link import Document, Owner
+    from rapyer._ops import Argument
+    from rapyer._path import Step, Steps
+
+
+async def run(document: Document, *operations: Operation) -> list[Any] | None:
+    """Collect the operations if the task is recording this document, else run them as one script.
+
+    Returns:
+        None when they were collected; else the value at the last operation's place as JSON text, then what the
+        operation answers besides.
+    """
+    recording = recording_of(document)
+    if recording is not None:
+        recording.add(document, *operations)
+        return None
+    return await send(document, *operations)
+
+
+def send(document: Document, *operations: Operation) -> Awaitable[list[Any]]:
+    """Run operations as one script; see `run`."""
+    operation = operations[0]
+    path = operation.writable_path
+    if len(operations) > 1 or path is None:
+        return _send_batch(document, *operations)
+    return _call(document, operation.script, operation.flat(), path)
+
+
+def change(owner: Owner, place: Step, script: str, *arguments: Argument) -> Awaitable[list[Any]]:
+    """Run an operation on the value at a place; see `run`."""
+    steps = (*owner._steps(), place)
+    path = writable_path(steps)
+    if path is None:
+        return _send_batch(owner._document(), Operation(script, steps, arguments))
+    return _call(owner._document(), script, (path, *arguments), path)
+
+
+def _call(document: Document, script: str, arguments: Sequence[Argument], path: str) -> Awaitable[list[Any]]:
+    key, config = document.key, document.Meta
+    client = config.redis if config.redis is not None else bound_client(config, type(document))
+    ttl = "" if config.ttl is None else milliseconds(config.ttl)
+    locks = locks_on(key)
+    keys: Sequence[str] = (key, *[lock.lock_key for lock in locks]) if locks else (key,)
+    head = (ttl, str(len(locks)), *[lock.token for lock in locks]) if locks else (ttl, "0")
+    care = care_of(config) if is_careful() else None
+    return dispatcher(client).script(script, keys, (*head, *arguments), path, care)
+
+
+async def _send_batch(document: Document, *operations: Operation) -> list[Any]:
+    last = operations[-1]
+    readable = readable_part(last.steps)
+    texts, extra = await apply([(document, operation) for operation in operations], [(document, readable)])
+    return [_codec.cut_out(texts[0], last.steps[len(readable) :]), extra]
+
+
+async def apply(
+    entries: Sequence[tuple[Document, Operation]],
+    reads: Sequence[tuple[Document, Steps]] = (),
+    *,
+    skip_missing: bool = False,
+) -> tuple[list[bytes | None], Any]:
+    """Run operations as one script, all or none, then read; 1 round trip.
+
+    Args:
+        entries: what to do, in order.
+        reads: what to read afterwards.
+        skip_missing: whether operations on documents that are gone are left out instead of refused.
+
+    Returns:
+        the JSON texts read, None where there is nothing, and what the last operation answered.
+    """
+    batch = Batch(entries, reads, "skip" if skip_missing else "refuse")
+    caller = dispatcher_of((entries or reads)[0][0])
+    care = batch.care() if is_careful() else None
+    texts, extra = await caller.script("batch.apply", batch.keys, batch.arguments, batch.where, care)
+    return [text or None for text in texts], extra

@@ -1,0 +1,52 @@
+"""Staying awake for an answer: no sleep before a quick one, and no CPU spent on waiting for slow ones."""
+
+import asyncio
+import time
+
+from lane_world import load
+
+from rapyer._vigil import LONGEST
+
+
+def sleeps(monkeypatch):
+    """Return a list that grows by the seconds that the running loop is ready to sleep."""
+    selector, found = asyncio.get_running_loop()._selector, []
+    select = selector.select
+
+    def watched(timeout=None):
+        if timeout is None or timeout > 0:
+            found.append(timeout)
+        return select(timeout)
+
+    monkeypatch.setattr(selector, "select", watched)
+    return found
+
+
+async def test_no_sleep_before_a_quick_answer(world, monkeypatch):
+    """A lone caller's loop does not go to sleep while an answer is due that comes at once, most of the time."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        found = sleeps(monkeypatch)
+        for _ in range(200):
+            await load(dispatcher, "k")
+        assert len(found) < 150  # on a busy machine some take longer than a vigil
+
+
+async def test_a_slow_server_is_waited_for_asleep(world):
+    """Where answers take long, the loop sleeps: a hundred calls of a millisecond each take little of the CPU."""
+    await world.put("k")
+    async with world.proxied() as (dispatcher, proxy):
+        await load(dispatcher, "k")
+        vigil = dispatcher._lane._wire._vigil
+        kept = 0.0
+        for _ in range(100):
+            proxy.open.clear()
+            call = asyncio.ensure_future(load(dispatcher, "k"))
+            began, used = time.perf_counter(), time.thread_time()
+            await asyncio.sleep(20 * LONGEST)
+            kept += min(time.thread_time() - used, time.perf_counter() - began)
+            proxy.open.set()
+            await call
+        assert vigil._rest > 0
+        assert kept < 100 * 20 * LONGEST / 2
