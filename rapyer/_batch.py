@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rapyer import _keys
-from rapyer._dispatch import Care, Where
+from rapyer._dispatch import Care
 from rapyer._ops import splices, writable
 from rapyer._path import absolute, writable_path
 from rapyer._session import care_of, locks_on, milliseconds
@@ -65,13 +65,11 @@ class Batch:
         missing: what to do about a document that is gone, "refuse" or "skip" it.
     """
 
-    __slots__ = ("_entries", "_reads", "arguments", "keys", "shares")
+    __slots__ = ("arguments", "keys", "shares")
 
     def __init__(self, entries: Entries, reads: Sequence[tuple[Document, Steps]], missing: str) -> None:
-        self._entries = entries
-        self._reads = reads
         self.shares: dict[int, _Share] = {}
-        body = self._operations()
+        body = self._operations(entries)
         body.append(str(len(reads)))
         for document, steps in reads:
             body += (self._share(document).number, absolute(steps))
@@ -92,9 +90,9 @@ class Batch:
             share = self.shares[id(document)] = _Share(document, len(self.shares) + 1)
         return share
 
-    def _operations(self) -> list[Argument]:
-        body: list[Argument] = [str(len(self._entries))]
-        for document, operation in self._entries:
+    def _operations(self, entries: Entries) -> list[Argument]:
+        body: list[Argument] = [str(len(entries))]
+        for document, operation in entries:
             share = self.shares.get(id(document)) or self._share(document)
             place, places = operation.touches, share.places
             dependent = place in places or (len(places) > 0 and (place is None or None in places))
@@ -107,13 +105,6 @@ class Batch:
         """Return the most that any of the models asks for."""
         cares = [care for share in self.shares.values() if (care := care_of(share.document.Meta)) is not None]
         return Care(any(care.once for care in cares), max(care.replicas for care in cares)) if cares else None
-
-    def where(self, index: int) -> Where:
-        """Return the place an operation works on."""
-        if not self._entries:
-            return Where(self._reads[0][0].key)
-        document, operation = self._entries[index]
-        return Where(document.key, operation.path)
 
 
 def _words(operation: Operation, share: _Share) -> Iterable[Argument]:

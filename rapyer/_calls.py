@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rapyer import _codec
 from rapyer._batch import Batch
-from rapyer._dispatch import dispatcher
+from rapyer._dispatch import Where, dispatcher
 from rapyer._ops import Operation
 from rapyer._path import readable_part, writable_path
 from rapyer._session import bound_client, care_of, dispatcher_of, is_careful, locks_on, milliseconds, recording_of
@@ -71,15 +71,15 @@ async def _send_batch(document: Document, *operations: Operation) -> list[Any]:
     last = operations[-1]
     readable = readable_part(last.steps)
     texts, extra = await apply([(document, operation) for operation in operations], [(document, readable)])
-    return [_codec.cut_out(texts[0], last.steps[len(readable) :]), extra]
+    return [_codec.cut_out(texts[0] or None, last.steps[len(readable) :]), extra]
 
 
-async def apply(
+def apply(
     entries: Sequence[tuple[Document, Operation]],
     reads: Sequence[tuple[Document, Steps]] = (),
     *,
     skip_missing: bool = False,
-) -> tuple[list[bytes | None], Any]:
+) -> Awaitable[tuple[list[bytes], Any]]:
     """Run operations as one script, all or none, then read; 1 round trip.
 
     Args:
@@ -88,10 +88,16 @@ async def apply(
         skip_missing: whether operations on documents that are gone are left out instead of refused.
 
     Returns:
-        the JSON texts read, None where there is nothing, and what the last operation answered.
+        the JSON texts read, empty where there is nothing, and what the last operation answered.
     """
     batch = Batch(entries, reads, "skip" if skip_missing else "refuse")
     caller = dispatcher_of((entries or reads)[0][0])
     care = batch.care() if is_careful() else None
-    texts, extra = await caller.script("batch.apply", batch.keys, batch.arguments, batch.where, care)
-    return [text or None for text in texts], extra
+
+    def where(index: int) -> Where:
+        if not entries:
+            return Where(reads[0][0].key)
+        document, operation = entries[index]
+        return Where(document.key, operation.path)
+
+    return caller.script("batch.apply", batch.keys, batch.arguments, where, care)

@@ -7,6 +7,7 @@ same objects, so that whoever holds one sees it as it was.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,32 +28,34 @@ _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 
 def freeze(model: BaseModel) -> Callable[[], None]:
     """Return what gives the model back the content it has now."""
-    undo: list[tuple[Callable[[Any, Any], None], Any, Any]] = []
+    undo: list[Any] = []
     _remember(model, undo)
-
-    def thaw() -> None:
-        for refill, value, content in undo:
-            refill(value, content)
-
-    return thaw
+    return partial(_thaw, undo)
 
 
-def _remember(value: Any, undo: list[tuple[Callable[[Any, Any], None], Any, Any]]) -> None:
+def _thaw(undo: list[Any]) -> None:
+    steps = iter(undo)
+    for refill, value, content in zip(steps, steps, steps, strict=True):
+        refill(value, content)
+
+
+def _remember(value: Any, undo: list[Any]) -> None:
+    # One flat list: what refills, which value, with what.
     items: Iterable[Any]
     if isinstance(value, BaseModel):
         fields, extra = value.__dict__.copy(), value.__pydantic_extra__
         content: Any = (fields, value.__pydantic_fields_set__.copy(), extra and extra.copy())
-        undo.append((_refill_model, value, content))
+        undo += (_refill_model, value, content)
         items = fields.values()
     elif isinstance(value, list):
         items = content = list.copy(value)
-        undo.append((_refill_list, value, content))
+        undo += (_refill_list, value, content)
     elif isinstance(value, dict):
         content = dict.copy(value)
-        undo.append((_refill_dict, value, content))
+        undo += (_refill_dict, value, content)
         items = content.values()
     else:
-        undo.append((_refill_set, value, set.copy(value)))
+        undo += (_refill_set, value, set.copy(value))
         return  # members of a set do not change
     for item in items:
         if item.__class__ not in _SCALARS and isinstance(item, _CHANGEABLE):

@@ -275,11 +275,11 @@ class Node(BaseModel):
     def _snapshot(self) -> Callable[[], None]:
         return _content.freeze(self)
 
-    def _refresh(self, fields: Mapping[Step, bytes | None]) -> None:
+    def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None:
         for name, text in fields.items():
             if text is None:
                 continue
-            if name == "":
+            if name is None:
                 self._take_over(self._read_document(self.key, text))
             else:
                 self._put(name, decode(self, name, text))

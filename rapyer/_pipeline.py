@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from rapyer import _calls, _codec, _session
 from rapyer._keys import hash_slot
@@ -18,7 +18,7 @@ from rapyer._ops import squash
 from rapyer.errors import CrossSlot, KeyNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from rapyer._ops import Operation
@@ -37,7 +37,7 @@ class Model(Protocol):
 
     def _snapshot(self) -> Any: ...
 
-    def _refresh(self, fields: dict[Step, bytes | None]) -> None: ...
+    def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None: ...
 
 
 T = TypeVar("T")
@@ -52,35 +52,37 @@ class Pipeline(Generic[T]):
         ignore_if_deleted: whether a document that is gone is left alone instead of a `KeyNotFound`.
     """
 
+    __slots__ = ("_ignore", "_model", "_recording", "_savepoints", "_target", "_token")
+
     def __init__(self, model: Any, target: T, *, ignore_if_deleted: bool) -> None:
         self._model = model
         self._target = target
         self._ignore = ignore_if_deleted
         self._recording: _Recorder | None = None
         self._token: Any = None
-        self._savepoints: list[Callable[[], None]] = []
+        self._savepoints: Sequence[Callable[[], None]] = ()
 
     async def __aenter__(self) -> T:
         """Refresh the model, unless the block joins one around it, and start to record."""
-        around: Any = None if self._model is None else _session.recording_of(self._model)
-        recorders: Iterable[Any] = _session.recordings() if self._model is None else filter(None, [around])
-        self._savepoints = [recorder.savepoint(self._model) for recorder in recorders]
-        if around is not None:
+        model = self._model
+        if _session.is_recording() and self._joins():
             return self._target
-        documents = None
-        if self._model is not None:
-            await self._load()
-            documents = [self._model]
-        self._recording = _Recorder(_session._recording.get(), documents)
+        if model is not None:
+            try:
+                await model.load()
+            except KeyNotFound:
+                if not self._ignore:
+                    raise
+        self._recording = _Recorder(_session._recording.get(), model)
         self._token = _session._recording.set(self._recording)
         return self._target
 
-    async def _load(self) -> None:
-        try:
-            await self._model.load()
-        except KeyNotFound:
-            if not self._ignore:
-                raise
+    def _joins(self) -> bool:
+        """Whether the block joins one around it; what it does to models that are recorded there can be taken back."""
+        around: Any = None if self._model is None else _session.recording_of(self._model)
+        recorders: Iterable[Any] = _session.recordings() if self._model is None else filter(None, [around])
+        self._savepoints = [recorder.savepoint(self._model) for recorder in recorders]
+        return around is not None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -90,8 +92,10 @@ class Pipeline(Generic[T]):
         if recording is not None:
             _session._recording.reset(self._token)
         try:
-            if kind is None and recording is not None:
-                await self._commit(recording)
+            if kind is None and recording is not None and recording.entries:
+                outcomes = _Outcomes(recording)
+                texts, _ = await outcomes.sent(skip_missing=self._ignore)
+                outcomes.settle(texts)
         except BaseException:
             self._put_back(recording)
             raise
@@ -104,41 +108,16 @@ class Pipeline(Generic[T]):
         for take_back in self._savepoints:
             take_back()
 
-    async def _commit(self, recording: _session.Recording) -> None:
-        entries: Sequence[tuple[Any, Operation]] = recording.entries
-        twins = _Twins()
-        if len(recording.touched) > 1:
-            documents = list({id(document): document for document, _ in entries}.values())
-            _check_slots(documents)
-            twins = _Twins(documents)
-            entries = twins.united(entries)
-        entries = squash(entries)
-        if not entries:
-            return
-        outcomes = _outcomes(entries)
-        reads = [
-            (document, (place,) if place else ())
-            for document, fields in outcomes
-            for place, text in fields.items()
-            if text is None
-        ]
-        texts, _ = await _calls.apply(entries, reads, skip_missing=self._ignore)
-        answers = iter(texts)
-        for document, fields in outcomes:
-            found = {place: next(answers) if text is None else text for place, text in fields.items()}
-            for model in twins.of(document):
-                model._refresh(found)
-                for place in found:
-                    _session.agrees(model, (place,) if place else ())
-
 
 class _Recorder(_session.Recording):
     """A recording that remembers each model as it was before its first change."""
 
-    def __init__(self, outer: Any, documents: Any) -> None:
-        super().__init__(outer, documents)
+    __slots__ = ("_snapshots",)
+
+    def __init__(self, outer: Any, document: Any) -> None:
+        super().__init__(outer, document)
         self._snapshots: list[Callable[[], None]] = []
-        for document in documents or ():
+        if document is not None:
             self.touch(document)
 
     def touch(self, document: Any) -> None:
@@ -165,6 +144,53 @@ class _Recorder(_session.Recording):
             restore()
 
 
+class _Outcomes:
+    """What becomes of the models of a block: its script, and what each field is afterwards."""
+
+    __slots__ = ("_entries", "_fields", "_twins")
+
+    def __init__(self, recording: _Recorder) -> None:
+        entries: Sequence[tuple[Any, Operation]] = recording.entries
+        self._twins = None
+        if len(recording.touched) > 1:
+            documents = list({id(document): document for document, _ in entries}.values())
+            _check_slots(documents)
+            self._twins = _Twins(documents)
+            entries = self._twins.united(entries)
+        self._entries = entries = squash(entries)
+        # Of each document its touched fields, None for all of it, with the text they have afterwards if known.
+        self._fields: dict[int, tuple[Any, dict[Step | None, bytes | None]]] = {}
+        for document, operation in entries:
+            found = self._fields.get(id(document))
+            if found is None:
+                found = self._fields[id(document)] = (document, {})
+            found[1][operation.touches] = _outcome(operation)
+
+    def sent(self, *, skip_missing: bool) -> Awaitable[tuple[list[bytes], Any]]:
+        """Send the script; what is returned gives the texts of the fields that are not known."""
+        reads = []
+        for document, fields in self._fields.values():
+            if None in fields:
+                fields.clear()
+                fields[None] = None
+            reads += [(document, () if place is None else (place,)) for place, text in fields.items() if text is None]
+        entries, self._entries = self._entries, ()
+        return _calls.apply(entries, reads, skip_missing=skip_missing)
+
+    def settle(self, texts: Iterable[bytes]) -> None:
+        """Make the models what Redis holds."""
+        answers = iter(texts)
+        for document, fields in self._fields.values():
+            for place, text in fields.items():
+                if text is None:
+                    fields[place] = next(answers) or None
+            for model in (document,) if self._twins is None else self._twins.of(document):
+                model._refresh(fields)
+                if _session._saving:
+                    for place in fields:
+                        _session.agrees(model, () if place is None else (place,))
+
+
 class _Twins:
     """Models of one document, among those that a block changes: the script gets all as changes of the first."""
 
@@ -183,18 +209,6 @@ class _Twins:
     def of(self, document: Any) -> Sequence[Any]:
         """Return all models of a document."""
         return self._models[document.key] if self._first else (document,)
-
-
-def _outcomes(entries: Iterable[tuple[Any, Operation]]) -> list[tuple[Any, dict[Step, bytes | None]]]:
-    """Return for each document its touched fields, or "" for all of it, with the text they have afterwards if known."""
-    found: dict[int, tuple[Any, dict[Step | None, bytes | None]]] = {}
-    for document, operation in entries:
-        fields = found.setdefault(id(document), (document, {}))[1]
-        fields[operation.touches] = _outcome(operation)
-    return [
-        (document, {"": None} if None in fields else cast("dict[Step, bytes | None]", fields))
-        for document, fields in found.values()
-    ]
 
 
 def _outcome(operation: Operation) -> bytes | None:

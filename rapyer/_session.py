@@ -21,7 +21,7 @@ from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rapyer._dispatch import Dispatcher
     from rapyer._link import Document, Owner
@@ -52,13 +52,16 @@ class Recording:
 
     Args:
         outer: the recording of the block around this one.
-        documents: those it covers; None for all.
+        document: the one it covers; None for all.
     """
 
-    def __init__(self, outer: Recording | None, documents: Sequence[Document] | None) -> None:
+    # Many of these may wait for the server at the same time: the fewer objects, the less there is to collect.
+    __slots__ = ("covered", "entries", "outer", "task", "touched")
+
+    def __init__(self, outer: Recording | None, document: Document | None) -> None:
         self.outer = outer
         self.task = asyncio.current_task()
-        self.covered = None if documents is None else {id(document) for document in documents}
+        self.covered = None if document is None else id(document)
         self.touched: dict[int, Document] = {}
         self.entries: list[tuple[Document, Operation]] = []
 
@@ -92,7 +95,7 @@ def recording_of(document: Document) -> Recording | None:
     task, identity = current_task(), id(document)
     found = None
     while recording is not None:
-        if recording.task is task and (recording.covered is None or identity in recording.covered):
+        if recording.task is task and (recording.covered is None or identity == recording.covered):
             found = recording  # the outermost: what was recorded there comes first
         recording = recording.outer
     if found is not None and identity not in found.touched:
