@@ -39,21 +39,29 @@ class _Share:
         self.depth = 0  # of names on a path that cannot be written to
         self.undo = False
 
-    def head(self, missing: str, *, undo: bool) -> tuple[list[str], list[str]]:
-        """Return the keys and the first arguments of this document."""
+    def flag(self, place: Step | None) -> str:
+        """Take note of a change of a field; return "1" if it depends on an earlier one."""
+        places = self.places
+        if place in places or (places and (place is None or None in places)):
+            self.undo = True
+            places.add(place)
+            return "1"
+        places.add(place)
+        return "0"
+
+    def head(self, missing: str, keys: list[str], arguments: list[Argument], *, undo: bool) -> None:
+        """Add the keys and the first arguments of this document."""
         key, ttl = self.document.key, self.document.Meta.ttl
-        head = ["" if ttl is None else milliseconds(ttl), missing]
-        keys = [key]
         locks = locks_on(key)
+        keys.append(key)
         keys += [lock.lock_key for lock in locks]
         own = 0
         if undo or self.depth:
             own = 1 + self.depth
             scratch = _keys.scratch_key(key)
             keys += [scratch, *(f"{scratch}:{i}" for i in range(self.depth))]
-        head += [str(own), str(len(locks))]
-        head += [lock.token for lock in locks]
-        return keys, head
+        arguments += ("" if ttl is None else milliseconds(ttl), missing, str(own), str(len(locks)))
+        arguments += [lock.token for lock in locks]
 
 
 class Batch:
@@ -69,37 +77,25 @@ class Batch:
 
     def __init__(self, entries: Entries, reads: Sequence[tuple[Document, Steps]], missing: str) -> None:
         self.shares: dict[int, _Share] = {}
-        body = self._operations(entries)
+        body: list[Argument] = [str(len(entries))]
+        for document, operation in entries:
+            share = self.shares.get(id(document)) or self._share(document)
+            body += (share.number, share.flag(operation.touches), *_words(operation, share))
         body.append(str(len(reads)))
         for document, steps in reads:
-            body += (self._share(document).number, absolute(steps))
+            body += ((self.shares.get(id(document)) or self._share(document)).number, absolute(steps))
         shares = self.shares.values()
         # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
         undo = True in [share.undo for share in shares]
         self.keys: list[str] = []
         self.arguments: list[Argument] = [str(len(shares))]
         for share in shares:
-            keys, head = share.head(missing, undo=undo)
-            self.keys += keys
-            self.arguments += head
+            share.head(missing, self.keys, self.arguments, undo=undo)
         self.arguments += body
 
     def _share(self, document: Document) -> _Share:
-        share = self.shares.get(id(document))
-        if share is None:
-            share = self.shares[id(document)] = _Share(document, len(self.shares) + 1)
+        share = self.shares[id(document)] = _Share(document, len(self.shares) + 1)
         return share
-
-    def _operations(self, entries: Entries) -> list[Argument]:
-        body: list[Argument] = [str(len(entries))]
-        for document, operation in entries:
-            share = self.shares.get(id(document)) or self._share(document)
-            place, places = operation.touches, share.places
-            dependent = place in places or (len(places) > 0 and (place is None or None in places))
-            share.undo = share.undo or dependent
-            places.add(place)
-            body += (share.number, "1" if dependent else "0", *_words(operation, share))
-        return body
 
     def care(self) -> Care | None:
         """Return the most that any of the models asks for."""

@@ -101,6 +101,14 @@ def make_config(cls: type[Any], own: Any) -> RedisConfig:
         raise UsageError(msg) from None
 
 
+def assigned_fields(cls: type[Any]) -> frozenset[str]:
+    """Return the fields whose assignment is nothing but their validation."""
+    config = cls.model_config
+    if config.get("frozen") or not config.get("validate_assignment"):
+        return frozenset()
+    return frozenset(name for name, field in cls.__pydantic_fields__.items() if not field.frozen)
+
+
 def key_field(cls: type[Any]) -> str | None:
     """Return the field that is marked with `KeyAnnotation`."""
     for name, field in cls.__pydantic_fields__.items():

@@ -53,6 +53,8 @@ class Node(BaseModel):
     _readers: ClassVar[FieldReaders]
     _writers: ClassVar[FieldWriters]
     _stored_names: ClassVar[Any]
+    #: Fields that Pydantic's own `__setattr__` would have its validator assign, and do nothing else.
+    _assigned: ClassVar[frozenset[str]] = frozenset()
     _key_name: ClassVar[Any] = None
     #: The hash tag that leads the pk, and the fields that the key is made of.
     _tag: ClassVar[Any] = ()
@@ -79,6 +81,7 @@ class Node(BaseModel):
         cls._writers = FieldWriters(cls)
         open_model = cls.model_config.get("extra") == "allow"
         cls._stored_names = _AnyName() if open_model else frozenset(cls.__pydantic_fields__)
+        cls._assigned = _classes.assigned_fields(cls)
         cls._key_name = _classes.key_field(cls)
         cls._tag = _classes.tag_parts(cls)
         cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
@@ -246,13 +249,15 @@ class Node(BaseModel):
             if name in self._key_fields:
                 self._check_key_stays(name)
             if _session.is_recording() and name in self._stored_names:
-                document = self._document()
+                document = self._document() if self._was_inner else self
                 recording = _session.recording_of(document)
-            if recording is None:
+            done = () if recording is None else remembered(value, self, name, present)
+            if name in self._assigned:
+                self.__pydantic_validator__.validate_assignment(self, name, value)
+            else:
                 super().__setattr__(name, value)
+            if recording is None:
                 return
-            done = remembered(value, self, name, present)
-            super().__setattr__(name, value)
             recording.add(document, *(done or (self._set_operation(name),)))
             if self._plans[name].has_models:
                 link_models(getattr(self, name))
