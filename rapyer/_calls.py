@@ -14,7 +14,18 @@ from rapyer._batch import Batch
 from rapyer._dispatch import Where, dispatcher
 from rapyer._ops import Operation
 from rapyer._path import readable_part, writable_path
-from rapyer._session import bound_client, care_of, dispatcher_of, is_careful, locks_on, milliseconds, recording_of
+from rapyer._session import (
+    _held,
+    _once,
+    bound_client,
+    care_of,
+    dispatcher_of,
+    is_careful,
+    locks_on,
+    milliseconds,
+    recording_of,
+)
+from rapyer.config import RedisConfig
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -60,10 +71,10 @@ def _call(document: Document, script: str, arguments: Sequence[Argument], path: 
     key, config = document.key, document.Meta
     client = config.redis if config.redis is not None else bound_client(config, type(document))
     ttl = "" if config.ttl is None else milliseconds(config.ttl)
-    locks = locks_on(key)
+    locks = locks_on(key) if _held.get() else ()
     keys: Sequence[str] = (key, *[lock.lock_key for lock in locks]) if locks else (key,)
     head = (ttl, str(len(locks)), *[lock.token for lock in locks]) if locks else (ttl, "0")
-    care = care_of(config) if is_careful() else None
+    care = care_of(config) if RedisConfig.careful or _once.get() else None
     return dispatcher(client).script(script, keys, (*head, *arguments), path, care)
 
 

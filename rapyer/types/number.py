@@ -55,7 +55,8 @@ class RedisInt(Immutable, int):
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase", _decimal(amount))
-        owner, place = self._standing()
+        owner = self._owner or self._linked()
+        place = owner._place_of(self, self._hint)
         reply = await _calls.change(owner, place, "number.increase", _decimal(amount))
         return self._taken(owner, place, reply[0])
 
