@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from rapyer import _classes, _codec, _content, _keys, _session
-from rapyer._dispatch import ERRORS, Where
+from rapyer import _classes, _codec, _content, _keys, _log, _session
+from rapyer._dispatch import ERRORS, Care, Where
 from rapyer._lock import Lock
 from rapyer._path import absolute
 from rapyer._tasks import to_its_end
-from rapyer.errors import LockLost, OutcomeUnknown, UsageError
+from rapyer.errors import LockLost, NotReplicated, OutcomeUnknown, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
 M = TypeVar("M")
+
+#: Copies that an error names, at most.
+MOST_NAMED = 5
 
 
 class LockOptions(NamedTuple):
@@ -173,6 +176,8 @@ async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
     except BaseException:
         call.cancel()
         await asyncio.wait([call])  # on a cluster it takes back what it made
+        if not call.cancelled():
+            call.exception()  # that of a call which was given up was logged
         raise
     return copies
 
@@ -184,7 +189,11 @@ async def _write(model: Any, text: bytes, values: list[Any]) -> None:
     keys = [_keys.document_key(prefix, pk) for pk in pks]
     groups = _keys.by_slot(keys) if caller.clustered else [keys]
     if len(groups) == 1:
-        await _write_group(model, text, keys, values)
+        try:
+            await _write_group(model, text, keys, values)
+        except NotReplicated as error:
+            await to_its_end(_take_back(model, groups, [error]))
+            raise
         return
     of_key = dict(zip(keys, values, strict=True))
     if len(of_key) < len(keys):
@@ -215,16 +224,29 @@ async def _write_group(model: Any, text: bytes, keys: list[str], values: list[An
 
 
 async def _take_back(model: Any, groups: list[list[str]], outcomes: list[Any]) -> None:
-    """Remove the copies of the groups that were written; where that is not known, only if no key can be another's."""
-    made = [
-        key
-        for group, outcome in zip(groups, outcomes, strict=True)
-        if outcome is None or (model._key_name is None and isinstance(outcome, OutcomeUnknown))
-        for key in group
-    ]
+    """Remove the copies of the groups that were written; where that is not known, only if no key can be another's.
+
+    Raises:
+        OutcomeUnknown: some may be left; the first failure is its cause.
+    """
+    made: list[str] = []
+    left: list[str] = []
+    for group, outcome in zip(groups, outcomes, strict=True):
+        if outcome is None or isinstance(outcome, NotReplicated):
+            made += group
+        elif isinstance(outcome, OutcomeUnknown):
+            (made if model._key_name is None else left).extend(group)
     caller = _session.dispatcher_of(model)
-    removals = (caller.script("document.delete", (key,), ("", "0", "$"), lambda _: Where("")) for key in made)
-    await asyncio.gather(*removals, return_exceptions=True)
+    # By its operation id a removal is repeated until it is known: those of a primary that is gone find its heir.
+    removals = (caller.script("document.delete", (key,), ("", "0", "$"), Where(key), Care(True, 0)) for key in made)  # noqa: FBT003
+    for key, outcome in zip(made, await asyncio.gather(*removals, return_exceptions=True), strict=True):
+        if isinstance(outcome, BaseException):
+            left.append(key)
+    if left:
+        _log.copies_left(left)
+        some = ", ".join(map(repr, left[:MOST_NAMED])) + ", ..." * (len(left) > MOST_NAMED)
+        msg = f"not all copies could be written, and {len(left)} may be left, to be deleted: {some}"
+        raise OutcomeUnknown(msg) from next((outcome for outcome in outcomes if outcome is not None), None)
 
 
 def _new_pks(model: Any, count: int) -> list[str]:

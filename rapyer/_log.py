@@ -1,6 +1,7 @@
-"""What goes to the `rapyer` logger: reconnects, scripts loaded again, lost locks. Never a stored value or a password.
+"""What goes to the `rapyer` logger: reconnects, scripts loaded again, lost locks, copies left.
 
-Each record carries its parts as `record.rapyer`, a dict whose "event" says what happened.
+Never a stored value or a password. Each record carries its parts as `record.rapyer`, a dict whose "event" says
+what happened.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ def lock_lost(key: str, action: str) -> None:
     """Tell that a lock is no longer this task's, which is cancelled."""
     parts = _parts("lock_lost", key=key, action=action)
     logger.warning("lock %r of %r was lost: its block is cancelled", action, key, extra=parts)
+
+
+def copies_left(keys: list[str]) -> None:
+    """Tell of copies that should not be there, or may not be, and could not be removed."""
+    logger.warning("%d copies may be left: %s", len(keys), keys, extra=_parts("copies_left", keys=keys))
 
 
 def address(pool: Any) -> str:

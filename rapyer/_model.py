@@ -148,7 +148,8 @@ class AtomicRedisModel(Node):
     async def duplicate_many(self, num: int) -> list[Self]:
         """Save copies of the present values under new pks.
 
-        One round trip, one script (`document.duplicate`), atomic: all or none. The payload is sent once.
+        One round trip, one script (`document.duplicate`), atomic: all or none. The payload is sent once. On a cluster
+        there is one script for each slot; where not all copies are written, or on replicas, those that are get removed.
 
         Args:
             num: how many, 0 or more.
@@ -159,7 +160,8 @@ class AtomicRedisModel(Node):
         Raises:
             UsageError: `num` is no such number, this is a nested model, or its key field has no `default_factory`
                 to make new keys (or it made one that is taken).
-            OutcomeUnknown: the connection was lost before the answer.
+            OutcomeUnknown: the connection was lost before the answer, or copies could not be removed: it names them.
+            NotReplicated: fewer replicas than `Meta.min_replicas` had the copies in time; they were removed.
         """
         self._check_root("duplicate()", "duplicate the document")
         if not _is_count(num):

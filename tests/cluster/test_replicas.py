@@ -12,7 +12,7 @@ from redis.backoff import ConstantBackoff
 import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel
-from rapyer.errors import KeyNotFound, NotReplicated
+from rapyer.errors import KeyNotFound, NotReplicated, OutcomeUnknown
 
 
 class Safe(AtomicRedisModel):
@@ -105,6 +105,44 @@ async def test_cancelled_calls(world):
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(result, int) for result in results[1::2])
     assert 25 <= await doc.n.load() <= 50
+
+
+async def test_copies_that_too_few_replicas_have(world):
+    """Copies that were written and are not on replicas in time are removed again, in every slot, or in the only one."""
+    for count in (1, 30):
+        doc = Greedy(n=7)
+        with pytest.raises(NotReplicated, match="1 of 2"):
+            await doc.duplicate_many(count)
+        assert await Greedy.afind_keys() == []
+
+
+async def test_copies_that_cannot_be_removed(world, caplog):
+    """Where the removal is refused, the error is `OutcomeUnknown` and names what is left; the log has it, too."""
+    primary = world.servers.primaries()[0].port
+    failing = asyncio.create_task(Greedy(n=7).duplicate_many(30))
+    await asyncio.sleep(0.3)  # written, and waited for
+    await world.at(primary).config_set("maxmemory", 1)
+    try:
+        with pytest.raises(OutcomeUnknown, match="to be deleted: 'Greedy:") as caught:
+            await failing
+    finally:
+        await world.at(primary).config_set("maxmemory", 0)
+    assert isinstance(caught.value.__cause__, NotReplicated)
+    left = await Greedy.afind_keys()
+    assert 0 < len(left) < 30
+    assert {await world.owner(key) for key in left} == {primary}
+    [record] = [record for record in caplog.records if "copies" in record.message]
+    assert sorted(record.rapyer["keys"]) == sorted(left)
+
+
+async def test_copies_on_a_lone_server():
+    """Copies that no replica has are removed on one server, too."""
+    with redis_stack.start(private=True) as server:
+        await rapyer.init_rapyer(server.url)
+        with pytest.raises(NotReplicated, match="0 of 1"):
+            await Safe(n=7).duplicate_many(5)
+        assert await Safe.afind_keys() == []
+        await rapyer.teardown_rapyer()
 
 
 @pytest.mark.slow
