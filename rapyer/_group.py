@@ -81,7 +81,8 @@ class Group:
             self.timer = None
 
     def fail(self, error: Exception) -> None:
-        """Give everybody who waits an error of their own."""
+        """Give everybody who waits an error of their own; who comes before they are gone does not join them."""
+        self.room = 0
         for waiter in self.waiters:
             if not waiter.turn.done():
                 own = copy.copy(error)

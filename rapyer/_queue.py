@@ -217,8 +217,11 @@ class Queues:
     def _granted(self, token: bytes, fence: bytes, text: bytes) -> None:
         group = self._waiting.get(token.decode())
         waiter = None if group is None else group.first()
-        if group is None or waiter is None:
-            return  # all of them are leaving: the last one passes the lock on
+        if group is None:
+            return
+        if waiter is None:
+            group.room = 0  # all of them are leaving: the last one passes the lock on
+            return
         del self._waiting[group.token]
         group.stop_timer()
         group.waiters.remove(waiter)
@@ -243,6 +246,7 @@ class Queues:
             self._census.left(group.place.lock_key)
         asked = group.asker is waiter
         if asked:
+            group.asker = None
             self._look_after(group.place.lock_key, but=group)
         if group.holder is None and not group.closed and (asked or group.first() is None):
             leaving = self._go_on(group)

@@ -1,0 +1,102 @@
+"""Waiters that come, leave and are served at the same moment: nobody hangs, nobody is passed, no turn is lost."""
+
+import asyncio
+import time
+from contextlib import suppress
+
+import pytest
+from lock_worker import Doc
+from test_lock_queue import enter, queued, start
+
+import rapyer
+from rapyer import _keys, _lock
+from rapyer.errors import KeyNotFound, LockTimeout
+
+
+async def test_who_comes_when_the_others_fail(clean, doc, other):
+    """Waiters whose document is gone get KeyNotFound; one who comes before they have left does not share their fate."""
+    holder = other.lock_from_key(doc.key)
+    await holder.__aenter__()
+    [failing] = start(Doc, doc)
+    await queued(clean, doc)
+    await doc.delete()
+    [group] = _lock.queues(clean)._groups[_keys.lock_key(doc.key, "default")]
+    turn = group.waiters[0].turn
+
+    async def come():
+        while not turn.done():  # noqa: ASYNC110 - the very turn of the loop counts
+            await asyncio.sleep(0)
+        return await enter(Doc, doc.key, timeout=5)
+
+    coming = asyncio.create_task(come())
+    await holder.__aexit__(None, None, None)
+    for task in (failing, coming):
+        with pytest.raises(KeyNotFound):
+            await task
+
+
+async def test_documents_that_come_and_go(clean, other):
+    """Stored, locked and deleted by two processes at once: everybody gets the lock or KeyNotFound."""
+    end = time.monotonic() + 2
+
+    async def work(cls, number):
+        while time.monotonic() < end:
+            made = cls()
+            object.__setattr__(made, "_own_pk", str(number))
+            await made.save()
+            try:
+                async with cls.lock_from_key(made.key) as mine:
+                    await asyncio.sleep(0)
+                    await mine.delete()
+            except KeyNotFound:
+                pass
+
+    tasks = [work(cls, number) for _ in range(3) for number in range(20) for cls in (Doc, other)]
+    await asyncio.wait_for(asyncio.gather(*tasks), 20)
+
+
+@pytest.mark.parametrize("_again", range(3))
+async def test_a_turn_that_comes_when_the_time_is_up(clean, doc, other, _again):
+    """Who joins then has the lock at once: the turn of those who are leaving is passed on, not dropped."""
+    loop = asyncio.get_running_loop()
+    holder = other.lock_from_key(doc.key, lease=8)
+    await holder.__aenter__()
+    began = loop.time()
+    [leaves] = start(Doc, doc, timeout=0.5)
+    await queued(clean, doc)
+
+    async def come():
+        await asyncio.sleep(began + 0.4995 - loop.time())
+        return await enter(Doc, doc.key)
+
+    comes = asyncio.create_task(come())
+    await asyncio.sleep(began + 0.3 - loop.time())
+    giving = asyncio.create_task(holder.__aexit__(None, None, None))
+    await asyncio.sleep(0)  # the release is written
+    time.sleep(0.4)  # noqa: ASYNC251 - a busy turn of the loop: the message and both timers come in the next one
+    left = time.monotonic()
+    with suppress(LockTimeout):
+        await leaves
+    await giving
+    await comes
+    assert time.monotonic() - left < 4
+
+
+async def test_order_when_the_first_of_all_is_cancelled(clean, doc):
+    """The one that asked for its group leaves before the answer: the others keep their order."""
+    for _ in range(10):
+        await rapyer.teardown_rapyer()
+        await rapyer.init_rapyer(clean)
+        await clean.hset(_keys.lock_key(doc.key, "default"), "owner", "another")
+        await clean.pexpire(_keys.lock_key(doc.key, "default"), 300)
+        order = []
+
+        async def wait(number, order=order):
+            async with Doc.lock_from_key(doc.key):
+                order.append(number)
+
+        tasks = [asyncio.create_task(wait(number)) for number in range(12)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert order == sorted(order)
