@@ -87,6 +87,10 @@ class RedisConfig:
             vars(config)[name] = value
             changed += [child for child in config._children if name not in child._own]
 
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        """Have `class Meta(Parent.Meta)` be a plain class: options come from the parent anyway."""
+        return ()
+
     def own_options(self) -> dict[str, Any]:
         """Return the options that were given to this config itself."""
         return {name: vars(self)[name] for name in DEFAULTS if name in self._own}

@@ -138,9 +138,10 @@ class RedisType(Linked):
     _done: tuple[Any, tuple[Operation, ...]] | None = None
 
     if TYPE_CHECKING:
-        # A field is read as its Redis type; each type's `__set__` says what may be assigned or given to the model.
+        # A field is read as its Redis type; each type's `__set__` says what may be assigned or given to the model. Its
+        # `__get__` is repeated there: pyright takes an assigned value for what is read, unless one class has both.
 
-        def __get__(self, instance: object, owner: Any) -> Self: ...
+        def __get__(self, instance: object, owner: Any = None) -> Self: ...
 
     @classmethod
     def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:

@@ -32,6 +32,7 @@ class RedisSet(Container, set[T]):
 
     if TYPE_CHECKING:
 
+        def __get__(self, instance: object, owner: Any = None) -> Self: ...
         def __set__(self, instance: object, value: set[T]) -> None: ...
 
     @classmethod

@@ -35,6 +35,7 @@ class RedisDict(Container, dict[str, T]):
 
     if TYPE_CHECKING:
 
+        def __get__(self, instance: object, owner: Any = None) -> Self: ...
         def __set__(self, instance: object, value: dict[str, T]) -> None: ...
 
     @classmethod

@@ -23,6 +23,7 @@ class RedisDatetime(Immutable, datetime):
 
     if TYPE_CHECKING:
 
+        def __get__(self, instance: object, owner: Any = None) -> Self: ...
         def __set__(self, instance: object, value: datetime) -> None: ...
 
     def _adopt(self, new: Any) -> Any:

@@ -25,6 +25,7 @@ class RedisInt(Immutable, int):
 
     if TYPE_CHECKING:
 
+        def __get__(self, instance: object, owner: Any = None) -> Self: ...
         def __set__(self, instance: object, value: int) -> None: ...
 
         def clone(self) -> int:
@@ -109,6 +110,7 @@ class RedisFloat(Immutable, float):
 
     if TYPE_CHECKING:
 
+        def __get__(self, instance: object, owner: Any = None) -> Self: ...
         def __set__(self, instance: object, value: float) -> None: ...
 
         def clone(self) -> float:

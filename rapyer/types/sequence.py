@@ -29,6 +29,7 @@ class RedisList(Container, list[T]):
 
     if TYPE_CHECKING:
 
+        def __get__(self, instance: object, owner: Any = None) -> Self: ...
         def __set__(self, instance: object, value: list[T]) -> None: ...
 
     @classmethod

@@ -21,6 +21,7 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
 
     if TYPE_CHECKING:
 
+        def __get__(self, instance: object, owner: Any = None) -> Self: ...
         def __set__(self, instance: object, value: str) -> None: ...
 
         def clone(self) -> str:
@@ -64,6 +65,7 @@ class RedisBytes(Immutable, bytes):
 
     if TYPE_CHECKING:
 
+        def __get__(self, instance: object, owner: Any = None) -> Self: ...
         def __set__(self, instance: object, value: bytes) -> None: ...
 
         def clone(self) -> bytes:

@@ -253,6 +253,24 @@ def test_meta_inheritance():
     assert isinstance(Grandchild.Meta, RedisConfig)
 
 
+def test_meta_as_type_checkers_want_it():
+    """`class Meta(Parent.Meta)` says the same as `class Meta`: only its own options are its own."""
+
+    class Parent(AtomicRedisModel):
+        class Meta:
+            ttl = 60
+            lock_lease = 5
+
+    class Child(Parent):
+        class Meta(Parent.Meta):
+            lock_lease = 7
+
+    assert (Child.Meta.ttl, Child.Meta.lock_lease) == (60, 7)
+    assert Child.Meta.own_options() == {"lock_lease": 7}
+    Parent.Meta.ttl = 61
+    assert Child.Meta.ttl == 61
+
+
 def test_unknown_options():
     """An unknown option or a senseless value is an error at class definition that lists or says what is right."""
     with pytest.raises(UsageError, match=r"tll.*lock_lease.*redis.*ttl"):

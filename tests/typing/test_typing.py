@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import rapyer
-from rapyer import types
+from rapyer import errors, testing, types
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,8 @@ def test_the_program_leaves_no_public_call_out() -> None:
     tree = ast.walk(ast.parse(PROGRAM.read_text("utf-8")))
     used = {getattr(node, "attr", "") or getattr(node, "id", "") or getattr(node, "name", "") for node in tree}
     offered = {name for name in vars(rapyer.AtomicRedisModel) if not name.startswith("_")}
-    offered |= {name for name in rapyer.__all__ if name != "__version__"} | set(types.__all__)
+    for module in (rapyer, types, errors, testing):
+        offered |= {name for name in module.__all__ if name != "__version__"}
     for kind in map(types.__dict__.get, types.__all__):
         offered |= {name for name in vars(kind) if name.startswith("a") and name not in vars(kind.__mro__[2])}
     offered -= {"add", "append", "model_config"}  # Python's and Pydantic's own

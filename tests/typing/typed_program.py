@@ -23,6 +23,7 @@ from rapyer.errors import (
     LockError,
     LockLost,
     LockTimeout,
+    NotReplicated,
     OutcomeUnknown,
     OutOfRange,
     PathNotFound,
@@ -33,6 +34,7 @@ from rapyer.errors import (
 )
 from rapyer.fields import Key, KeyAnnotation
 from rapyer.otel import instrument
+from rapyer.testing import Cluster, RedisStack, StackError, Watched, cluster, free_port, sentinel, start
 from rapyer.types import RedisBytes, RedisDatetime, RedisDict, RedisFloat, RedisInt, RedisList, RedisSet, RedisStr
 
 BEGIN = datetime(2026, 1, 2, tzinfo=timezone.utc)
@@ -59,6 +61,16 @@ class Plain(AtomicRedisModel):
         ttl: ClassVar[float] = 60
         refresh_ttl: ClassVar[bool] = True
         lock_lease: ClassVar[float] = 5
+
+
+class Brief(Plain):
+    """A child with options of its own besides its parent's."""
+
+    class Meta(Plain.Meta):
+        """Those that differ."""
+
+        ttl: ClassVar[float] = 5
+        exactly_once: ClassVar[bool] = True
 
 
 class Player(AtomicRedisModel):
@@ -100,6 +112,7 @@ async def documents() -> None:
     assert_type(await Plain.delete_by_key("plain"), bool)
     assert_type(Plain.Meta.ttl, float)
     assert_type(RedisConfig(ttl=5.0).ttl, float | None)
+    assert_type(await Brief(name="brief").save(), Brief)
 
 
 async def scalars(player: Player) -> None:
@@ -116,8 +129,15 @@ async def scalars(player: Player) -> None:
     assert_type(await player.score.save(), RedisInt)
     await player.score.load()
     player.score = 7
+    assert_type(await player.score.increase(), RedisInt)
+    player.ratio = 0.5
+    assert_type(await player.ratio.increase(), RedisFloat)
     player.title = "Prof. "
+    assert_type(await player.title.aappend("Dr. "), RedisStr)
     player.photo = b"\x00"
+    assert_type(player.photo.clone(), bytes)
+    player.joined = BEGIN
+    assert_type(await player.joined.aadd(timedelta(days=1)), RedisDatetime)
     if player.rank is not None:
         assert_type(await player.rank.save(), RedisInt)
     player.rank = 3
@@ -154,7 +174,11 @@ async def containers(player: Player) -> None:
     assert_type(player.badges.clone(), set[str])
     await player.badges.aclear()
     player.tags = ["plain"]
+    assert_type(await player.tags.aappend("x"), RedisList[str])
     player.badges = {"plain"}
+    assert_type(await player.badges.aadd("x"), RedisSet[str])
+    player.counts = {"plain": RedisInt(1)}
+    assert_type(await player.counts.aset_item("a", RedisInt(1)), RedisDict[RedisInt])
 
 
 async def blocks(player: Player) -> None:
@@ -212,6 +236,8 @@ async def failures(player: Player) -> None:
         assert_type(refused.path, str)
     except (LockTimeout, LockLost) as lock:
         assert_type(lock.action, str)
+    except NotReplicated as error:
+        assert_type((error.wanted, error.found), tuple[int, int])
     except ServerError as error:
         assert_type(error.message, str)
     except (CorruptDocument, CrossSlot, LockError, OutcomeUnknown, OutOfRange, UsageError):
@@ -224,6 +250,26 @@ def observing(event: Event) -> None:
     """Take an event."""
     assert_type((event.name, event.prefix, event.outcome), tuple[str, str, str])
     assert_type((event.seconds, event.batch), tuple[float, int])
+
+
+def servers() -> None:
+    """Servers for tests, killed and frozen; not run here, where a server is given."""
+    try:
+        with start(private=True, args=["--port", str(free_port())]) as server:
+            assert_type(server, RedisStack)
+            assert_type(server.url, str)
+            server.kill()
+            server.restart()
+            server.pause()
+            server.resume()
+    except StackError:
+        return
+    with cluster(node_timeout=1.0) as nodes:
+        assert_type(nodes, Cluster)
+        assert_type(nodes.replicas_of(nodes.primaries()[0]), list[RedisStack])
+    with sentinel(down_after=0.5) as watched:
+        assert_type(watched, Watched)
+        assert_type((watched.primary(), watched.replicas()), tuple[RedisStack, list[RedisStack]])
 
 
 async def main(url: str) -> None:
