@@ -92,7 +92,7 @@ def make_config(cls: type[Any], own: Any) -> RedisConfig:
     if own is None:
         return RedisConfig(parent)
     if isinstance(own, RedisConfig):
-        return RedisConfig(parent, **own.own_options())
+        return parent.child(own.own_options())
     options = {name: value for name, value in vars(own).items() if not name.startswith("_")}
     try:
         return parent.child(options)

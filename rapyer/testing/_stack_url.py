@@ -7,7 +7,7 @@ import ssl
 import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, cast
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlencode, urlsplit
 
 from rapyer.testing._stack_fetch import StackError
 
@@ -76,6 +76,16 @@ def shown(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
+def further(url: str, count: int) -> str:
+    """Return the URL of the database that comes so many after the URL's own, which is named where the URL names it."""
+    parts = urlsplit(url)
+    number = str(int(_database(parts)) + count)
+    if parts.scheme != "unix" and not _option(parts, "db"):
+        return parts._replace(path=f"/{number}").geturl()
+    options = [option for option in parse_qsl(parts.query) if option[0] != "db"]
+    return f"{url.partition('?')[0]}?{urlencode([*options, ('db', number)])}"
+
+
 def _answers(url: str) -> bool:
     try:
         with _opened(urlsplit(url), SECONDS) as file:
@@ -91,11 +101,15 @@ def _greeting(parts: SplitResult) -> Iterator[tuple[str, ...]]:
     if parts.password:
         user = (unquote(parts.username),) if parts.username else ()
         yield ("AUTH", *user, unquote(parts.password))
-    # In redis-py's URLs a path names the database, except where it names the socket.
-    path = "" if parts.scheme == "unix" else parts.path.strip("/")
-    database = _option(parts, "db") or path
-    if database not in {"", "0"}:  # the first one is there already, and a sentinel does not know the command
+    database = _database(parts)
+    if database != "0":  # the first one is there already, and a sentinel does not know the command
         yield ("SELECT", database)
+
+
+def _database(parts: SplitResult) -> str:
+    # In redis-py's URLs an option names the database or else the path, except where the path names the socket.
+    path = "" if parts.scheme == "unix" else parts.path.strip("/")
+    return _option(parts, "db") or path or "0"
 
 
 def _ask(file: IO[bytes], words: tuple[str, ...]) -> str:
@@ -151,4 +165,4 @@ def _encrypted(sock: socket.socket, host: str, parts: SplitResult) -> socket.soc
 
 
 def _option(parts: SplitResult, name: str) -> str:
-    return parse_qs(parts.query).get(name, [""])[-1]
+    return parse_qs(parts.query).get(name, [""])[0]

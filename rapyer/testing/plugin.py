@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 
-from rapyer import AtomicRedisModel, _classes
+from rapyer import AtomicRedisModel, RedisConfig, _classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
 def _rapyer_server() -> Iterator[RedisStack]:
     # Imported when a test asks for it: a suite that does not pays nothing, and no platform is refused.
     from rapyer.testing import start  # noqa: PLC0415
+    from rapyer.testing._stack_url import further  # noqa: PLC0415
 
     with pytest.MonkeyPatch.context() as patch:
         if (url := os.environ.get("RAPYER_TEST_URL")) and (number := _worker()):
-            patch.setenv("RAPYER_TEST_URL", urlsplit(url)._replace(path=f"/{number}").geturl())
+            patch.setenv("RAPYER_TEST_URL", further(url, number))
         server = start()
     with server:
         yield server
@@ -57,14 +57,23 @@ def redis_stack(_rapyer_server: RedisStack) -> RedisStack:
 def rapyer_models(redis_stack: RedisStack) -> Iterator[RedisStack]:
     """Have every model class work on the test's own Redis, also those with `class Meta: redis = ...`.
 
-    For tests of any async framework on asyncio. Gives the server, for clients of one's own. Afterwards the models are
-    bound as they were before.
+    So do classes that the test defines or imports. For tests of any async framework on asyncio. Gives the server, for
+    clients of one's own. Afterwards the models are bound as they were before, or as their `Meta` says.
     """
     from redis.asyncio import Redis  # noqa: PLC0415
 
+    plain = RedisConfig.child
     with pytest.MonkeyPatch.context() as patch:
         client = Redis.from_url(redis_stack.url)
-        for cls in (AtomicRedisModel, *(cls for cls in _classes.models if "redis" in cls.Meta.own_options())):
-            patch.setattr(cls.Meta, "redis", client)
+
+        def bound(config: RedisConfig) -> RedisConfig:
+            if "redis" in config.own_options():
+                patch.setattr(config, "redis", client)
+            return config
+
+        patch.setattr(RedisConfig, "child", lambda parent, options: bound(plain(parent, options)))
+        for cls in _classes.models:
+            bound(cls.Meta)
+        patch.setattr(AtomicRedisModel.Meta, "redis", client)
         patch.setattr(AtomicRedisModel.Meta, "ttl", None)
         yield redis_stack

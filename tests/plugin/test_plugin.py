@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from redis import Redis
 
 import redis_stack
 
@@ -71,10 +72,31 @@ def test_workers_do_not_meet(suite, words):
     suite(*words, passed=5 if len(words) == 2 else 15, test_shop=THREE_LINES)
 
 
-def test_workers_share_a_given_server(suite):
-    """Where RAPYER_TEST_URL names one, each worker takes a database of its own."""
-    with redis_stack.start(private=True) as server:
-        suite("-n", "2", passed=5, env={"RAPYER_TEST_URL": server.url}, test_shop=THREE_LINES)
+@pytest.mark.parametrize(
+    ("named", "first"),
+    [("{tcp}/0", 0), ("{tcp}/1", 1), ("{tcp}?db=5&socket_timeout=9", 5), ("unix://{socket}", 0)],
+)
+def test_workers_share_a_given_server(suite, tmp_path, named, first):
+    """Where RAPYER_TEST_URL names one, each worker takes a database of its own, from the one that is named on."""
+    test = """
+    import asyncio, os, pytest
+    from shop import User
+
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("number", range(6))
+    async def test_alone(rapyer_models, number):
+        me = os.environ["PYTEST_XDIST_WORKER"]
+        await User(name=me).save()
+        await asyncio.sleep(0.2)
+        assert [user.name for user in await User.afind()] == [me]
+    """
+    socket = tmp_path / "redis.sock"
+    with redis_stack.start(private=True, args=["--unixsocket", str(socket)]) as server:
+        url = named.format(tcp=server.url.rpartition("/")[0], socket=socket)
+        test = re.sub("^    ", "", test, flags=re.MULTILINE)
+        suite("-n", "2", passed=6, env={"RAPYER_TEST_URL": url}, test_shop=test)
+        with Redis.from_url(server.url) as client:
+            assert set(client.info("keyspace")) == {f"db{first}", f"db{first + 1}"}  # where the last tests left theirs
 
 
 def test_models_with_a_client_of_their_own(suite):
@@ -98,11 +120,23 @@ def test_models_with_a_client_of_their_own(suite):
             user.score += 1
             mine.score += 1
         assert await Mine.afind() == [mine]
+        global Late, Given
+
+        class Late(User):  # as a module that is imported in a test
+            class Meta:
+                redis = away
+
+        class Given(User):
+            Meta = rapyer.RedisConfig(redis=away)
+
+        await Late(name="c").save()
+        await Given(name="d").save()
         await rapyer.init_rapyer(rapyer_models.url, ttl=5)  # as the program under test may do
         await rapyer.teardown_rapyer()
 
     def test_as_before():
         assert Mine.Meta.redis is away and Mine.Meta.ttl == 50
+        assert Late.Meta.redis is away and Given.Meta.redis is away
         assert User.Meta.redis is None and User.Meta.ttl is None
     """
     suite(passed=2, test_shop=re.sub("^    ", "", test, flags=re.MULTILINE))
