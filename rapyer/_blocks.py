@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from rapyer import _classes, _codec, _content, _keys, _log, _session
 from rapyer._dispatch import ERRORS, Care, Where
@@ -119,16 +119,12 @@ class LockBlock(Generic[M]):
             raise UsageError(msg)
 
     def _refresh(self, key: str, text: bytes) -> M:
-        fresh = self._cls._read_document(key, text)
         if self._target is None:
-            self._document = fresh
-            found: M = fresh
-            return found
-        target: M = self._target
+            self._document = found = self._cls._read_document(key, text)
+            return cast("M", found)
         self._document = self._target._document()
-        self._document._take_over(fresh)
-        _session.agrees(self._document)
-        return target
+        self._document._become(key, text)
+        return cast("M", self._target)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

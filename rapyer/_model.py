@@ -111,8 +111,7 @@ class AtomicRedisModel(Node):
         owner = owner_of(self)
         if owner is None:
             key = self.key
-            self._take_over(self._read_document(key, await self._load_text(key)))
-            _session.agrees(self._document())
+            self._become(key, await self._load_text(key))
         else:
             place, document, steps = owner._place_of(self, self._hint), self._document(), self._steps()
             owner._put(place, decode(owner, place, await load_text(document, steps)))

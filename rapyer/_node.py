@@ -226,6 +226,11 @@ class Node(BaseModel):
             self, include=include, round_trip=True, by_alias=False, warnings="error"
         )
 
+    def _become(self, key: str, text: bytes) -> None:
+        """Become what Redis holds under this document's key."""
+        self._take_over(self._read_document(key, text))
+        _session.agrees(self)
+
     def _take_over(self, new: Node) -> None:
         """Become what another instance holds, which is of no use then; nested models and containers stay the same."""
         fresh = new.__dict__

@@ -33,7 +33,9 @@ class Model(Protocol):
     @property
     def key(self) -> str: ...
 
-    async def load(self) -> Any: ...
+    def _load_text(self, key: str) -> Awaitable[bytes]: ...
+
+    def _become(self, key: str, text: bytes) -> None: ...
 
     def _snapshot(self) -> Any: ...
 
@@ -68,8 +70,9 @@ class Pipeline(Generic[T]):
         if _session.is_recording() and self._joins():
             return self._target
         if model is not None:
+            key = model.key
             try:
-                await model.load()
+                model._become(key, await model._load_text(key))
             except KeyNotFound:
                 if not self._ignore:
                     raise
