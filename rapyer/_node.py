@@ -229,7 +229,7 @@ class Node(BaseModel):
     def _become(self, key: str, text: bytes) -> None:
         """Become what Redis holds under this document's key."""
         self._take_over(self._read_document(key, text))
-        _session.agrees(self)
+        _session.agrees(self._document())
 
     def _take_over(self, new: Node) -> None:
         """Become what another instance holds, which is of no use then; nested models and containers stay the same."""
