@@ -248,7 +248,7 @@ class Node(BaseModel):
         def __setattr__(self, name: str, value: Any) -> None:
             """Set a field, validated; inside `pipeline()` the change is recorded."""
             present = self.__dict__.get(name, _NOTHING)
-            if value is present and isinstance(value, Container):
+            if value is present and isinstance(value, (Container, Node)):
                 return  # what an in-place operator gives back
             recording = None
             if name in self._key_fields:

@@ -161,6 +161,11 @@ class Recorded:
         self.value = value
 
 
+def is_there(value: Any, present: Any) -> bool:
+    """Whether what is assigned to a place is what stands there already: what an in-place operator gives back."""
+    return value is present and hasattr(value, "_link_models")
+
+
 def adopt(present: Any, new: Any) -> Any:
     """Return what to keep at a place that held `present` and now holds `new`: the same object where that can be.
 
@@ -185,4 +190,4 @@ def plain_copy(value: Any) -> Any:
     return value if copy is None else copy(deep=True)
 
 
-__all__ = ["PLAIN", "Container", "Recorded", "adopt", "plain_copy"]
+__all__ = ["PLAIN", "Container", "Recorded", "adopt", "is_there", "plain_copy"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from rapyer import _ops, _session
 from rapyer.errors import UsageError
-from rapyer.types._container import PLAIN, Container, Recorded, adopt, plain_copy
+from rapyer.types._container import PLAIN, Container, Recorded, adopt, is_there, plain_copy
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
@@ -130,8 +130,11 @@ class RedisDict(Container, dict[str, T]):
     def __setitem__(self, key: str, value: T) -> None:
         """Set one entry; inside `pipeline()` of whatever the dict is in Redis."""
         self._check_key(key)
+        present = dict.get(self, key)
+        if is_there(value, present):
+            return
         valid = self._valid(value)
-        if not self._remembered(value, key, dict.get(self, key)):
+        if not self._remembered(value, key, present):
             self._record("map.set_item", lambda: self._element.arguments(valid), member=str(key))
         dict.__setitem__(self, key, valid)
         self._link_at([key])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args, overload
 
 from rapyer.errors import UsageError
-from rapyer.types._container import Container, Recorded, adopt, plain_copy
+from rapyer.types._container import Container, Recorded, adopt, is_there, plain_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -154,8 +154,10 @@ class RedisList(Container, list[T]):
 
     def sort(self, *, key: Callable[[T], Any] | None = None, reverse: bool = False) -> None:
         """Sort; inside `pipeline()` the whole list is set."""
+        # A sort that fails half way leaves everything where it was.
+        ordered = sorted(list.__iter__(self), key=key, reverse=reverse)  # type: ignore[type-var, arg-type]
         self._put_aside()
-        list.sort(self, key=key, reverse=reverse)  # type: ignore[type-var, arg-type]
+        list.__setitem__(self, slice(None), ordered)
         self._record_whole()
 
     @overload
@@ -174,6 +176,8 @@ class RedisList(Container, list[T]):
             return
         place = index.__index__()
         present = list.__getitem__(self, place)
+        if is_there(value, present):
+            return
         valid = self._valid(value)
         if not self._remembered(value, place % len(self), present):
             self._record("list.set_item", lambda: (str(place), *self._element.arguments(valid)))
