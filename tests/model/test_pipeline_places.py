@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-import rapyer
 from rapyer import AtomicRedisModel
 
 
@@ -58,9 +57,10 @@ IN_PLACE = [
 ]
 
 
-@pytest.mark.parametrize(("change", "field", "place", "value", "meanwhile", "wanted", "before"), IN_PLACE)
-async def test_in_place_on_elements(bound, change, field, place, value, meanwhile, wanted, before):
-    """An in-place operator on an element adds to what others put there meanwhile; assigned to itself, it changes nothing."""
+@pytest.mark.parametrize("case", IN_PLACE)
+async def test_in_place_on_elements(bound, case):
+    """An in-place operator on an element adds to what others put there; one assigned to itself is no change."""
+    change, field, place, value, meanwhile, wanted, before = case
     home = await Home(**{field: [before] if isinstance(place, int) else {place: before}}).save()
     other = await Home.get(home.key)
     async with home.pipeline():
