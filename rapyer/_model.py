@@ -16,7 +16,7 @@ from rapyer.errors import CorruptDocument, KeyNotFound, UsageError
 from rapyer.types._base import decode, load_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from typing_extensions import Self
 
@@ -172,25 +172,28 @@ class AtomicRedisModel(Node):
     def update(self, **kwargs: Any) -> None:
         """Set fields here, validated, all or none; Redis learns of it by `save()`, or at once inside `pipeline()`.
 
+        The model's own validators judge the fields together; what they change in others is set as well.
+
         Raises:
             UsageError: a field is unknown.
             pydantic.ValidationError: a value does not fit; nothing is changed.
         """
         self._check_fields(kwargs)
-        for name in self._key_fields & kwargs.keys():
-            self._check_key_stays(name)
         shadow = self._shadow(kwargs)
+        names = self._revised(shadow, kwargs)
+        for name in self._key_fields.intersection(names):
+            self._check_key_stays(name)
         recording = _session.recording_of(self._document())
-        for name in kwargs:
-            self._put(name, shadow.__dict__[name])
-            self.__pydantic_fields_set__.add(name)
+        self._take_fields(shadow, names)
         if recording is not None:
-            recording.add(self._document(), *map(self._set_operation, kwargs))
+            stored = [name for name in names if name in kwargs or self._is_stored(name)]
+            recording.add(self._document(), *map(self._set_operation, stored))
 
     async def aupdate(self, **kwargs: Any) -> None:
         """Set fields in Redis and here, and nothing else of the document.
 
-        All values are validated first. One round trip, one script (`document.update`), atomic. Inside `pipeline()` it
+        All values are validated first, as by `update`; fields that the model's own validators change are written as
+        well. One round trip, one script (`document.update`), atomic. Inside `pipeline()` it
         joins the block.
 
         Raises:
@@ -202,22 +205,28 @@ class AtomicRedisModel(Node):
         """
         self._check_fields(kwargs)
         document = self._document()
-        if document is self and not self._key_fields.isdisjoint(kwargs):
-            names = " and ".join(sorted(self._key_fields & kwargs.keys()))
-            msg = f"{names!r} is the key of {type(self).__name__}: save() a copy with another one instead"
-            raise UsageError(msg)
+        self._check_key_is_not(kwargs)
         if not kwargs:
             return
         if _session.recording_of(document) is not None:
             self.update(**kwargs)
             return
         shadow = self._shadow(kwargs)
-        values = [(name, self._field_arguments(shadow, name)) for name in kwargs]
+        names = self._revised(shadow, kwargs)
+        self._check_key_is_not(names)
+        stored = [name for name in names if name in kwargs or self._is_stored(name)]
+        values = [(name, self._field_arguments(shadow, name)) for name in stored]
         await _calls.send(document, *_ops.update("document.update", self._steps(), values))
-        for name in kwargs:
-            self._put(name, shadow.__dict__[name])
-            self.__pydantic_fields_set__.add(name)
+        self._take_fields(shadow, names)
+        for name in stored:
             _session.agrees(document, (*self._steps(), name))
+
+    def _check_key_is_not(self, names: Iterable[str]) -> None:
+        keys = self._key_fields.intersection(names) if self._key_fields else None
+        if keys and owner_of(self) is None:
+            given = " and ".join(sorted(keys))
+            msg = f"{given!r} is the key of {type(self).__name__}: save() a copy with another one instead"
+            raise UsageError(msg)
 
     def _check_fields(self, names: Mapping[str, Any]) -> None:
         unknown = sorted(names.keys() - type(self).__pydantic_fields__.keys())

@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError
+from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, ValidationError
 
-from rapyer import _classes, _codec, _content, _keys, _session, _storable
+from rapyer import _classes, _codec, _content, _keys, _session, _storable, _validity
 from rapyer._ops import Operation
 from rapyer._path import absolute, render
 from rapyer._schema import FieldReaders, FieldWriters
@@ -24,7 +24,7 @@ from rapyer.types._base import STORAGE_CONFIG, decode, elsewhere, link_models, r
 from rapyer.types._container import PLAIN, Container, adopt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
@@ -52,6 +52,9 @@ class Node(BaseModel):
     _plans: ClassVar[_classes.Plans]
     _readers: ClassVar[FieldReaders]
     _writers: ClassVar[FieldWriters]
+    #: Whether the class has validators of the whole model, and what validates its fields without them.
+    _judged: ClassVar[bool] = False
+    _fields_alone: ClassVar[_validity.FieldsAlone]
     _stored_names: ClassVar[Any]
     #: Fields that Pydantic's own `__setattr__` would have its validator assign, and do nothing else.
     _assigned: ClassVar[frozenset[str]] = frozenset()
@@ -79,6 +82,8 @@ class Node(BaseModel):
         cls._plans = _classes.Plans(cls, Node)
         cls._readers = FieldReaders(cls)
         cls._writers = FieldWriters(cls)
+        cls._judged = bool(cls.__pydantic_decorators__.model_validators)
+        cls._fields_alone = _validity.FieldsAlone(cls)
         open_model = cls.model_config.get("extra") == "allow"
         cls._stored_names = _AnyName() if open_model else frozenset(cls.__pydantic_fields__)
         cls._assigned = _classes.assigned_fields(cls)
@@ -206,9 +211,25 @@ class Node(BaseModel):
         _set(shadow, "__pydantic_fields_set__", set(self.__pydantic_fields_set__))
         _set(shadow, "__pydantic_extra__", None if self.__pydantic_extra__ is None else dict(self.__pydantic_extra__))
         _set(shadow, "__pydantic_private__", self.__pydantic_private__)
+        if self._judged:
+            _validity.assign_all(shadow, values)
+            return shadow
         for name, value in values.items():
             self.__pydantic_validator__.validate_assignment(shadow, name, value)
         return shadow
+
+    def _revised(self, shadow: Node, given: Mapping[str, Any]) -> list[str]:
+        """Return the given fields and those that the model's validators changed with them."""
+        return [*given, *_validity.changed_besides(given, self.__dict__, shadow)] if self._judged else [*given]
+
+    def _take_fields(self, shadow: Node, names: Iterable[str]) -> None:
+        for name in names:
+            self._put(name, shadow.__dict__[name])
+            self.__pydantic_fields_set__.add(name)
+
+    def _is_stored(self, name: str) -> bool:
+        field = type(self).__pydantic_fields__.get(name)
+        return field is None or not field.exclude
 
     @staticmethod
     def _field_arguments(model: Node, name: str) -> tuple[Argument, ...]:
@@ -257,13 +278,21 @@ class Node(BaseModel):
                 document = self._document() if self._was_inner else self
                 recording = _session.recording_of(document)
             done = () if recording is None else remembered(value, self, name, present)
-            if name in self._assigned:
-                self.__pydantic_validator__.validate_assignment(self, name, value)
-            else:
-                super().__setattr__(name, value)
+            before = self.__dict__
+            try:
+                if name in self._assigned:
+                    self.__pydantic_validator__.validate_assignment(self, name, value)
+                else:
+                    super().__setattr__(name, value)
+            except ValidationError:
+                _set(self, "__dict__", before)  # the model's validators see the value in its place
+                raise
             if recording is None:
                 return
             recording.add(document, *(done or (self._set_operation(name),)))
+            if self._judged:
+                others = filter(self._is_stored, _validity.changed_besides((name,), before, self))
+                recording.add(document, *map(self._set_operation, others))
             if self._plans[name].has_models:
                 link_models(getattr(self, name))
 

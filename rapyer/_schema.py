@@ -70,15 +70,27 @@ def _element(adapter: TypeAdapter[list[Any]], config: Any) -> tuple[Any, Any]:
     return _closed(schema.get("items_schema") or core_schema.any_schema(), definitions), config
 
 
+def fields_reader(cls: type[BaseModel]) -> SchemaValidator:
+    """Return the validator of a model's fields, without the model's own validators; it works on `__dict__`."""
+    model, fields, definitions = _model(cls)
+    return SchemaValidator(_closed(fields, definitions), model.get("config"))
+
+
 def _field(cls: type[BaseModel], name: str) -> tuple[Any, Any]:
+    model, fields, definitions = _model(cls)
+    return _closed(fields["fields"][name]["schema"], definitions), model.get("config")
+
+
+def _model(cls: type[BaseModel]) -> tuple[Any, Any, list[Any]]:
+    """Return the schemas of a model and of its fields, and the definitions that they need."""
     schema, definitions = _opened(cls.__pydantic_core_schema__)
     known = {item["ref"]: item for item in definitions}
     while schema["type"] != "model":
         schema = known[schema["schema_ref"]] if schema["type"] == "definition-ref" else schema["schema"]
-    config, fields = schema.get("config"), schema["schema"]
+    fields = schema["schema"]
     while fields["type"] != "model-fields":
         fields = fields["schema"]
-    return _closed(fields["fields"][name]["schema"], definitions), config
+    return schema, fields, definitions
 
 
 def _opened(schema: Any) -> tuple[Any, list[Any]]:

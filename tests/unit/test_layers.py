@@ -60,6 +60,7 @@ LAYERS = {
     "_convert": 7.5,
     "_content": 7.5,
     "_classes": 7.8,
+    "_validity": 7.9,
     "_node": 8,
     "_blocks": 8,
     "_model": 8.5,
