@@ -36,14 +36,17 @@ MOST = 500
 class Sender(Protocol):
     """Who sends calls."""
 
-    def mends(self, call: ScriptCall, error: BaseException) -> bool:
-        """Whether a call that failed goes on; it gets its outcome later then."""
+    def mends(self, error: BaseException) -> bool:
+        """Whether a call that failed like this may go on."""
+
+    def mend(self, call: ScriptCall, error: BaseException) -> None:
+        """Let a call go on; it gets its outcome later."""
 
     def shut(self, group: Group) -> None:
         """Let nobody join a group any more."""
 
     def pack(self, group: Group, amounts: Sequence[Argument]) -> bytes:
-        """Return the command for a group, which is full now."""
+        """Return the command for these callers of a group."""
 
 
 class ScriptCall:
@@ -98,8 +101,16 @@ class ScriptCall:
 
     def fail(self, error: BaseException) -> None:
         """Go on if there is a way, else give the caller its error."""
-        if not self.future.done() and not self.sender.mends(self, error):
+        if self.future.done():
+            return
+        if self.sender.mends(error):
+            self.sender.mend(self, error)
+        else:
             self.end(error)
+
+    def callers(self) -> int:
+        """Return how many wait for it."""
+        return int(not self.future.done())
 
     def end(self, error: BaseException) -> None:
         """Give the caller the error that this failure is to it."""
@@ -124,7 +135,7 @@ class Group:
         head: its ARGV without the last.
     """
 
-    __slots__ = ("__dict__", "_lane", "_packed", "_sender", "_where", "amounts", "futures", "head", "keys", "name")
+    __slots__ = ("__dict__", "_alone", "_lane", "_sender", "_where", "amounts", "futures", "head", "keys", "name")
 
     repeatable = False
     tries = 0
@@ -132,47 +143,60 @@ class Group:
     until = math.inf
     unsure = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - by place, as a `ScriptCall`
         self,
+        future: Future[Any],
         name: str,
         keys: Sequence[str],
-        head: Sequence[Argument],
+        arguments: Sequence[Argument],
         where: Where | Locate | str,
         sender: Sender,
         lane: Lane,
     ) -> None:
         self.name = name
         self.keys = keys
-        self.head = head
+        self.head = arguments[:-1]
         self._where = where
         self._sender = sender
         self._lane = lane
-        self.futures: list[Future[Any]] = []
-        self.amounts: list[Argument] = []
-        self._packed: bytes | None = None
+        self.futures = [future]
+        self.amounts = [arguments[-1]]
+        # A first caller whose words have no bytes is told at once: a lane could not.
+        self._alone = sender.pack(self, self.amounts)
 
     @property
     def room(self) -> bool:
-        """Whether another may join; not in a group that the lane passes over, nobody being left in it."""
+        """Whether another may join.
+
+        Not in a group that the lane passes over, nobody being left in it, nor in one whose tries are partly used up.
+        """
         futures = self.futures
-        return len(futures) < MOST and not (futures[-1].done() and self.given_up())
+        return len(futures) < MOST and not self.tries and not (futures[-1].done() and self.given_up())
 
     # -- what a lane asks a call -----------------------------------------------------------------------------------
 
     @property
     def packed(self) -> bytes:
         """The command; nobody joins from now on."""
-        if self._packed is None:
-            futures = self.futures
-            if any(future.done() for future in futures):
-                left = [pair for pair in zip(futures, self.amounts, strict=True) if not pair[0].done()]
-                self.futures, self.amounts = map(list, zip(*left, strict=True))
-            self._packed = self._sender.pack(self, self.amounts)
-        return self._packed
+        self._sender.shut(self)
+        futures = self.futures
+        if len(futures) == 1:
+            return self._alone
+        if any(future.done() for future in futures):
+            left = [pair for pair in zip(futures, self.amounts, strict=True) if not pair[0].done()]
+            self.futures, self.amounts = map(list, zip(*left, strict=True))
+        return self._sender.pack(self, self.amounts)
 
     def given_up(self) -> bool:
-        """Whether nobody waits any more."""
-        return all(future.done() for future in self.futures)
+        """Whether nobody waits any more; nobody joins then."""
+        given_up = all(future.done() for future in self.futures)
+        if given_up:
+            self._sender.shut(self)
+        return given_up
+
+    def callers(self) -> int:
+        """Return how many wait for it."""
+        return sum(not future.done() for future in self.futures)
 
     def answer(self, reply: Any) -> None:
         """Give each caller its answer."""
@@ -191,8 +215,16 @@ class Group:
 
     def fail(self, error: BaseException) -> None:
         """Give each caller the error, as an object of its own; who goes on does so by itself."""
-        self._sender.shut(self)
+        sender = self._sender
+        sender.shut(self)
+        mends = sender.mends(error)
         for future, amount in zip(self.futures, self.amounts, strict=True):
-            packed = self._sender.pack(self, (amount,))
-            call = ScriptCall(future, self.name, self.keys, self._where, self._sender, self._lane, packed, False)  # noqa: FBT003
-            call.fail(own_error(error))
+            if future.done():
+                continue
+            own = own_error(error)
+            if mends:
+                packed = sender.pack(self, (amount,))
+                call = ScriptCall(future, self.name, self.keys, self._where, sender, self._lane, packed, False)  # noqa: FBT003
+                sender.mend(call, own)
+            else:
+                end(future, final(self.name, own, self._where, self.keys))

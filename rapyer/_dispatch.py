@@ -14,6 +14,7 @@ import asyncio
 import os
 import threading
 import weakref
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,7 +25,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from rapyer import _log
 from rapyer._combine import COMBINED, Group, ScriptCall
-from rapyer._nodes import nodes_of
+from rapyer._nodes import elsewhere, nodes_of
 from rapyer._once import Ids
 from rapyer._refused import ERRORS, Locate, Where, final
 from rapyer._registry import once_scripts, scripts
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 MOST_LOADS = 10
 #: What a call can end with, the loss of its connection included.
 FAILURES = (RedisError, OSError)
+_UNSURE = (OutcomeUnknown, NotReplicated)
 
 
 class Dispatcher:
@@ -89,14 +91,12 @@ class Dispatcher:
         future = self._loop.create_future()
         groups = self._groups
         if name in COMBINED and len(keys) == 1:
-            key, head = keys[0], arguments[:-1]
-            group = groups.get(key)
-            joins = group is not None and group.head == head and group.name == name and group.room
-            if group is None or not joins:
-                group = groups[key] = Group(name, keys, head, where, self, lane)
-            group.futures.append(future)
-            group.amounts.append(arguments[-1])
-            if not joins:
+            group = groups.get(keys[0])
+            if group is not None and group.head == arguments[:-1] and group.name == name and group.room:
+                group.futures.append(future)
+                group.amounts.append(arguments[-1])
+            else:
+                group = groups[keys[0]] = Group(future, name, keys, arguments, where, self, lane)
                 lane.send(group)
             return future
         if groups:
@@ -113,28 +113,29 @@ class Dispatcher:
             del self._groups[group.keys[0]]
 
     def pack(self, group: Group, amounts: Sequence[Argument]) -> bytes:
-        """Return the command for one call, or for several as one; nobody joins them from now on."""
-        self.shut(group)
+        """Return the command for one call, or for several as one."""
         key = group.keys[0]
         if len(amounts) == 1:
             return _pack(("EVALSHA", _callable()[group.name][0], "1", key, *group.head, amounts[0]))
         sha = _callable()[COMBINED[group.name]][0]
         return _pack(("EVALSHA", sha, "1", key, *group.head, str(len(amounts)), *amounts))
 
-    def mends(self, call: ScriptCall, error: BaseException) -> bool:
-        """Whether a call that failed goes on: its script is missing, or a cluster may have another place for it."""
+    def mends(self, error: BaseException) -> bool:
+        """Whether a call that failed goes on: its script is missing, or there may be another place for it."""
         missing = isinstance(error, NoScriptError)
-        elsewhere = self.clustered and isinstance(error, FAILURES) and type(error) is not ResponseError
-        if not (missing or elsewhere):
-            return False
+        roams = self._nodes.roams and isinstance(error, FAILURES) and type(error) is not ResponseError
+        return (missing or roams) and not self._nodes.closed
+
+    def mend(self, call: ScriptCall, error: BaseException) -> None:
+        """Let a call that failed go on; it gets its outcome later."""
         task = self._loop.create_task(self._mend(call, error), name="rapyer-call")
         call.future.add_done_callback(lambda _: task.cancel())
-        return True
 
     async def _mend(self, call: ScriptCall, error: BaseException) -> None:
         try:
             if call.name in COMBINED and isinstance(error, NoScriptError):
-                await self._load(call.lane, scripts()[COMBINED[call.name]], missing=True)
+                with suppress(*FAILURES):  # the call itself may still find a way
+                    await self._load(call.lane, scripts()[COMBINED[call.name]], missing=True)
             reply = await self._go_on(Sent(call.packed, scripts()[call.name], call.keys[0]), call.lane, error)
         except asyncio.CancelledError:
             call.end(RedisConnectionError("the call was cancelled: the program ends its tasks"))
@@ -157,6 +158,8 @@ class Dispatcher:
         packed = _pack(("EVALSHA", script.sha, str(len(keys)), *keys, *arguments))
         sent = Sent(packed, script, keys[0], once, 0 if script.repeatable else care.replicas)
         lane = self._lane or self._nodes.lane(keys[0])
+        for key in keys:
+            self._groups.pop(key, None)
         failure: BaseException | None = None
         try:
             reply = await sent.by(lane)
@@ -180,10 +183,12 @@ class Dispatcher:
         while True:
             missing = isinstance(error, NoScriptError)
             loads += missing
-            if loads > MOST_LOADS:  # who flushes scripts all the time gets the error in the end
+            if loads > MOST_LOADS or self._nodes.closed:  # who flushes scripts all the time gets the error in the end
                 raise error
             if not missing:
-                again = sent.once is not None and isinstance(error, (OutcomeUnknown, NotReplicated))
+                again = sent.once is not None and (
+                    isinstance(error, (OutcomeUnknown, NotReplicated)) or elsewhere(error)
+                )
                 lane = await self._nodes.turn(sent.key, lane, error, trip, again=again)
             try:
                 if missing:

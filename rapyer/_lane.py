@@ -46,6 +46,7 @@ CROWD = 1024
 COMPANY = 32
 #: What another connection may mend; any other failure to connect is the callers'.
 PASSING = (RedisConnectionError, RedisTimeoutError, OSError)
+_NEVER = math.inf
 
 
 class Lane:
@@ -68,6 +69,7 @@ class Lane:
         self._wire: Wire | None = None
         self._scheduled = False
         self._failures = 0
+        self._failed = 0.0  # when, for the last time
         self._told = False  # that there is no connection
         self._connecting: asyncio.Task[None] | None = None
         self._guard: AsyncGenerator[None, None] | None = None
@@ -176,10 +178,17 @@ class Lane:
             if call.given_up():
                 waiting.popleft()
                 continue
-            packed = call.packed
+            try:
+                packed = call.packed
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the others
+                waiting.popleft().fail(error)
+                continue
             if batch and len(packed) > LARGE:
                 break
             waiting.popleft()
+            if call.until != _NEVER and call.until <= self._loop.time():
+                call.fail(RedisTimeoutError("there was no connection in time"))
+                continue
             if call.first:
                 sent.append(_nobody(self._loop))
                 batch.append(call.first)
@@ -205,7 +214,7 @@ class Lane:
         """Connect, for as long as there are calls that wait for it."""
         try:
             while self._wire is None and self._waiting:
-                if self._failures:
+                if self._failures and self._loop.time() - self._failed < self.longest_pause:
                     await asyncio.sleep(_pause(self._failures, self.longest_pause))
                 try:
                     self._wire = await open_wire(self._pool, self)
@@ -213,7 +222,7 @@ class Lane:
                         _log.connected_again(self._pool, self._failures)
                     self._told = False
                 except Exception as error:  # noqa: BLE001 - a credential provider may raise anything: callers get it
-                    self._failures += 1
+                    self._fails()
                     if not self._told:
                         _log.cannot_connect(self._pool, error)
                     self._told = True
@@ -243,20 +252,24 @@ class Lane:
         if wire.answered and not wire.refused:
             self._failures = 0
         if wire.sent or wire.refused:
-            self._failures += 1
-        again = [*wire.refused]
-        for call in wire.sent:
-            if call.repeatable:
-                call.unsure = True
-                again.append(call)
-            else:
-                call.fail(_outcome_unknown(error))
+            self._fails()
+        repeated = [call for call in wire.sent if call.repeatable]
+        unknown = [call for call in wire.sent if not call.repeatable]
+        again = [*wire.refused, *repeated]
         if not self._told:
-            _log.connection_lost(self._pool, error, len(again), len(wire.sent) + len(wire.refused) - len(again))
+            _log.connection_lost(self._pool, error, _callers(again), _callers(unknown))
         self._told = True
+        for call in repeated:
+            call.unsure = True
+        for call in unknown:
+            call.fail(_outcome_unknown(error))
         self._waiting.extendleft(reversed(self._tried(again, error)))
         if self._waiting:
             self._connect()
+
+    def _fails(self) -> None:
+        self._failures += 1
+        self._failed = self._loop.time()
 
     def _charge(self, error: Exception) -> None:
         """Count a connection that did not come about against every call that waits for it."""
@@ -313,6 +326,10 @@ def _nobody(loop: asyncio.AbstractEventLoop) -> Call:
     return nobody
 
 
+def _callers(calls: list[Sendable]) -> int:
+    return sum(call.callers() for call in calls)
+
+
 def _tries(pool: Any) -> Any:
     """Return how often a call may be tried, less than 0 for no limit."""
     retry = pool.connection_kwargs.get("retry")
@@ -329,9 +346,9 @@ def own_error(error: BaseException) -> BaseException:
     """Return the error for one of many callers: raising one object in all of them would chain their tracebacks."""
     try:
         own = copy.copy(error).with_traceback(None)
-    except TypeError:  # its class cannot be made again from its arguments
+        own.__cause__ = error.__cause__
+    except Exception:  # noqa: BLE001 - its class cannot be made again from its arguments, and may say so in any way
         return error
-    own.__cause__ = error.__cause__
     return own
 
 

@@ -6,6 +6,7 @@ Rules:
 - A node that answers MOVED, ASK, TRYAGAIN, CLUSTERDOWN, READONLY or LOADING has run nothing, so the call goes on: MOVED
   corrects the one slot at once, and all slots are asked for in the background.
 - However many callers meet a failure, one task asks for the slots, some twenty times a second at most.
+- Behind Sentinel and on a cluster a call that nothing has run of waits for the next primary.
 - How long a call is sent on follows from the client's own `retry`: a second for each of its tries.
 """
 
@@ -34,6 +35,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rapyer._keys import SLOTS, hash_slot
 from rapyer._lane import PASSING, TRIES, Lane
 from rapyer._replicas import ReplicatedLane
+from rapyer._sentinel import is_sentinel
 from rapyer._tasks import to_its_end
 from rapyer._wire import REFUSALS
 from rapyer.errors import OutcomeUnknown
@@ -55,6 +57,11 @@ ASKING = b"*1\r\n$6\r\nASKING\r\n"
 
 _ELSEWHERE = (AskError, TryAgainError, ClusterDownError, *REFUSALS, *PASSING)
 _UNREACHABLE = (RedisError, RedisClusterException, OSError, asyncio.TimeoutError)
+
+
+def elsewhere(error: BaseException) -> bool:
+    """Whether a call that failed like this ran nowhere, and may elsewhere or later."""
+    return isinstance(error, _ELSEWHERE) and not isinstance(error, (OutcomeUnknown, AuthenticationError))
 
 
 class Trip:
@@ -92,9 +99,11 @@ class Single:
     """One address, which the client's pool knows; its lane finds a new primary by itself where Sentinel has one."""
 
     clustered = False
+    closed = False
 
     def __init__(self, client: Any) -> None:
         self.only: Lane | None = Lane(client.connection_pool)
+        self.roams = is_sentinel(client.connection_pool)
         self._seconds = _seconds(client.connection_pool.connection_kwargs.get("retry"))
 
     def lane(self, _key: str) -> Any:
@@ -106,12 +115,12 @@ class Single:
         return Trip(self._seconds)
 
     async def turn(self, _key: str, lane: Lane, error: BaseException, trip: Trip, *, again: bool) -> Lane:
-        """Return the lane on which a call goes on after a failure, that is, if it may be sent again anyway.
+        """Return the lane on which a call goes on after a failure: if it may be sent again, or waits for a new primary.
 
         Raises:
-            the error: it may not, or the time is over.
+            the error: neither, or the time is over.
         """
-        if not again:
+        if not (again or (self.roams and elsewhere(error))):
             raise error
         trip.turn(error)
         await trip.pause()
@@ -122,12 +131,14 @@ class Single:
         return [self.only]
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; no call goes on."""
+        self.closed = True
         if self.only is not None:
             await self.only.close()
 
     def drop(self) -> None:
-        """Close the connection, in any thread."""
+        """Close the connection, in any thread; no call goes on."""
+        self.closed = True
         if self.only is not None:
             self.only.drop()
 
@@ -135,7 +146,8 @@ class Single:
 class Cluster:
     """The primaries of a Redis Cluster."""
 
-    clustered = True
+    clustered = roams = True
+    closed = False
     only: Lane | None = None
 
     def __init__(self, client: Any) -> None:
@@ -194,13 +206,14 @@ class Cluster:
         Raises:
             the error: it is no matter of where the call was sent, or the time is over.
         """
-        elsewhere = isinstance(error, _ELSEWHERE) and not isinstance(error, (OutcomeUnknown, AuthenticationError))
-        if not (again or elsewhere):
+        if not (again or elsewhere(error)):
             raise error
         trip.turn(error)
         if isinstance(error, AskError):
             return await self._redirected(error, lane, trip)
         await trip.pause()
+        if self.closed:
+            raise error
         if not isinstance(error, TryAgainError):
             self._silent.add(lane.name)
             with suppress(*_UNREACHABLE):  # the call's own failure is the one to be told
@@ -287,14 +300,16 @@ class Cluster:
                     self._lanes.pop(name).drop()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; no call goes on."""
+        self.closed = True
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
 
     def drop(self) -> None:
-        """Close all connections, in any thread."""
+        """Close all connections, in any thread; no call goes on."""
+        self.closed = True
         for lane in self._lanes.values():
             lane.drop()
 

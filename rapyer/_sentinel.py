@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 
+def is_sentinel(pool: Any) -> bool:
+    """Whether a pool asks Sentinel for its address."""
+    return isinstance(pool, SentinelConnectionPool)
+
+
 @asynccontextmanager
 async def options_of(pool: Any) -> AsyncIterator[Mapping[str, Any]]:
     """Give the options for a new connection of this pool."""
-    if not isinstance(pool, SentinelConnectionPool):
+    if not is_sentinel(pool):
         yield pool.connection_kwargs
         return
     resolver = _Resolver(pool)

@@ -80,6 +80,10 @@ class Call(asyncio.Future[Any]):
             self.set_exception(error)
             self.exception()  # a caller that is cancelled meanwhile is no reason for a message in the log
 
+    def callers(self) -> int:
+        """Return how many wait for it."""
+        return int(not self.done())
+
 
 class Sendable(Protocol):
     """What a lane sends: a call, or several as one; the attributes are those of `Call`."""
@@ -100,6 +104,8 @@ class Sendable(Protocol):
     def answer(self, result: Any, /) -> None: ...
 
     def fail(self, error: BaseException) -> None: ...
+
+    def callers(self) -> int: ...
 
 
 class Owner(Protocol):

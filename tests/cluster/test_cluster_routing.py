@@ -5,6 +5,7 @@ import gc
 import threading
 import warnings
 import weakref
+from contextlib import nullcontext
 
 import pytest
 from cluster_world import opened
@@ -307,6 +308,21 @@ class Own(AtomicRedisModel):
     """A document with a client of its own."""
 
     n: int = 0
+
+
+@pytest.mark.parametrize("once", [True, False])
+async def test_teardown_with_calls_under_way(world, once):
+    """Calls under way fail with the connections, and open none again."""
+    docs = await saved(10)
+    nodes = world.nodes
+    with rapyer.exactly_once() if once else nullcontext():
+        calls = [asyncio.create_task(call) for doc in docs for call in (doc.load(), doc.n.increase(), doc.save())]
+    await asyncio.sleep(0)
+    await rapyer.teardown_rapyer()
+    _, pending = await asyncio.wait(calls, timeout=1)
+    assert not pending
+    assert any(call.exception() is not None for call in calls)
+    assert [lane for lane in nodes._lanes.values() if lane._wire is not None or not lane.idle] == []
 
 
 def test_loops_and_threads(servers):

@@ -5,11 +5,13 @@ import asyncio
 import pytest
 from connections import client_of
 from fault_proxy import Fault, FaultProxy
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
 import rapyer
-from rapyer import AtomicRedisModel, _once
+import redis_stack
+from rapyer import AtomicRedisModel, _once, _sent
 from rapyer.errors import KeyNotFound, OutcomeUnknown
 
 pytestmark = pytest.mark.one_server
@@ -164,6 +166,48 @@ async def test_a_redis_that_stays_away(world, proxied):
     assert doc.n in {0, 1}
     await rapyer.teardown_rapyer()
     await client.aclose()
+
+
+async def test_a_server_that_is_away_for_a_while():
+    """With the client as it comes, writes wait for a server that restarts, and run once."""
+    with redis_stack.start(private=True, args=("--appendonly", "yes", "--appendfsync", "always")) as server:
+        Doc.Meta.redis = client = Redis.from_url(server.url)
+        doc = await Doc().save()
+        done = 0
+        over = asyncio.Event()
+
+        async def work():
+            nonlocal done
+            own = await Doc.get(doc.key)
+            while not over.is_set():
+                await own.n.increase()
+                done += 1
+
+        tasks = [asyncio.create_task(work()) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(2)  # more than the lane's own tries take
+        await asyncio.to_thread(server.restart)
+        over.set()
+        await asyncio.gather(*tasks)
+        assert (await doc.load()).n == done > 20
+        Doc.Meta.redis = None
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+
+
+async def test_a_record_is_not_outlived(world, proxied, monkeypatch):
+    """A write is not sent again when its record may be gone, however long connecting takes."""
+    doc = await Doc().save()
+    await doc.n.increase()
+    monkeypatch.setattr(_sent, "LONGEST", 0.2)
+    monkeypatch.setattr(_once, "_KEEP", "300")
+    passage = proxied.connections[-1]
+    passage.fault = Fault("down", passage.passed("down"), "reset")  # the answer is lost
+    proxied.faults.append(Fault("down", 0, "delay", 0.6))
+    with pytest.raises(OutcomeUnknown):
+        await doc.n.increase()
+    assert await doc.n.load() == 2
 
 
 async def test_no_lock_is_left_and_fencing_holds(world, proxied):

@@ -1,13 +1,18 @@
 """Combining: increments that wait for the same write are one call, and each caller gets what it would have alone."""
 
 import asyncio
+import os
 
 import pytest
-from lane_world import increase, load
+from fault_proxy import Fault
+from lane_world import increase, load, until
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from rapyer._combine import MOST
-from rapyer._dispatch import Where
+from rapyer._dispatch import Care, Where
+from rapyer._registry import scripts
 from rapyer.errors import KeyNotFound, OutcomeUnknown, OutOfRange, WrongType
 
 TOP = 2**63 - 1
@@ -189,10 +194,10 @@ async def test_refusals_tell_their_cause(world, many):
 
 
 async def test_nobody_joins_a_call_that_goes_elsewhere(world):
-    """A call that never reached its server, and of which a cluster may know more, is not waited for by later ones."""
+    """A call that never reached its server and waits for another is not waited for by later ones."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
-        dispatcher.clustered = True
+        dispatcher._nodes.roams = True
         failing = [asyncio.create_task(add(dispatcher, 1)) for _ in range(2)]
         await asyncio.sleep(0)
         failing[0].cancel()
@@ -200,4 +205,109 @@ async def test_nobody_joins_a_call_that_goes_elsewhere(world):
         late = dispatcher.script("number.increase", ("k",), ("", "0", "$.n", "1"), Where("k"))
         assert (await asyncio.wait_for(late, 5))[0] == b"1"
         got = await asyncio.gather(*failing, return_exceptions=True)
-    assert [type(each) for each in got] == [asyncio.CancelledError, RedisConnectionError]
+    assert isinstance(got[0], asyncio.CancelledError)
+    assert got[1] == 2
+
+
+LONE = os.fsdecode(b"caf\xe9")  # a lone surrogate, as of a file's name: no bytes for it in UTF-8
+
+
+@pytest.mark.parametrize("place", [{"key": LONE}, {"path": f'$["{LONE}"]'}])
+async def test_words_without_bytes(world, place):
+    """An increment of a key or a field that has no bytes in UTF-8 fails by itself; nobody else notices it."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        first = asyncio.create_task(load(dispatcher, "k"))
+        await asyncio.sleep(0)
+        bad = [asyncio.create_task(add(dispatcher, 1, **place)) for _ in range(2)]
+        assert await asyncio.wait_for(add(dispatcher, 1), 5) == 1
+        assert await asyncio.wait_for(first, 5)
+        assert {type(error) for error in await asyncio.gather(*bad, return_exceptions=True)} == {UnicodeEncodeError}
+
+
+async def test_an_amount_without_bytes(world):
+    """Whatever cannot be written fails its own group and leaves the line."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        first = asyncio.create_task(load(dispatcher, "k"))
+        await asyncio.sleep(0)
+        bad = [asyncio.create_task(add(dispatcher, amount)) for amount in (1, LONE)]
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(load(dispatcher, "k"), 5) == b'{"n":0}'
+        assert {type(error) for error in await asyncio.gather(*bad, return_exceptions=True)} == {UnicodeEncodeError}
+        await first
+
+
+async def test_cancelled_increments_leave_nothing(world):
+    """What is cancelled before it was written is forgotten, whether there is a connection or not."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        for connected in (True, False):
+            if not connected:
+                await dispatcher._lane.close()
+            first = asyncio.create_task(load(dispatcher, "k"))
+            await asyncio.sleep(0)
+            for i in range(50):
+                dispatcher.script("number.increase", (f"k{i}",), ("", "0", "$.n", "1"), Where("")).cancel()
+            await first
+            await load(dispatcher, "k")
+            assert dispatcher._groups == {}
+
+
+@pytest.mark.parametrize("care", [Care(once=True, replicas=0), Care(once=False, replicas=0)])
+async def test_order_of_calls_with_care(world, care):
+    """Increments do not overtake a write that is to run exactly once, nor one with another care."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        write = ("value.set", ("k",), ("", "0", "$", "$.n", "100", "0"), Where("k"), care)
+        await dispatcher.script(*write)  # loads it
+        await world.put("k")
+        first = asyncio.create_task(load(dispatcher, "k"))
+        await asyncio.sleep(0)
+        got = await asyncio.gather(add(dispatcher, 1), dispatcher.script(*write), add(dispatcher, 1))
+        await first
+        assert (got[0], got[2]) == (1, 101)
+
+
+async def test_all_refused_is_nothing_written(world):
+    """Where each amount is refused, the document and its expiry stay as they were."""
+    await world.put("k", f'{{"n":{TOP}}}')
+    await world.client.pexpire("k", 60_000)
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        await world.client.config_resetstat()
+        first = asyncio.create_task(load(dispatcher, "k"))
+        await asyncio.sleep(0)
+        many = (add(dispatcher, 1, ttl="600000") for _ in range(3))
+        assert {type(error) for error in await asyncio.gather(*many, return_exceptions=True)} == {OutOfRange}
+        await first
+    assert await world.client.pttl("k") <= 60_000
+    assert not {"cmdstat_JSON.SET", "cmdstat_json.set"} & (await world.client.info("commandstats")).keys()
+
+
+async def test_late_callers_have_tries_of_their_own(world):
+    """Who asks when others have been waiting for a server for some tries is tried as often as anybody."""
+    faults = [Fault("down", 0, "reset")] * 8
+    async with world.proxied(*faults, retry=Retry(NoBackoff(), 5)) as (dispatcher, _):
+        await world.put("k")
+        first = asyncio.create_task(add(dispatcher, 1))
+        await until(lambda: dispatcher._lane._waiting and dispatcher._lane._waiting[0].tries == 5, pause=0)
+        late = asyncio.create_task(add(dispatcher, 1))
+        assert isinstance((await asyncio.gather(first, return_exceptions=True))[0], RedisConnectionError)
+        assert await late == 1
+
+
+async def test_a_load_that_fails(world):
+    """A combined script that could not be loaded keeps nobody from going on: each caller's own script does."""
+    await world.put("k")
+    async with world.proxied(retry=Retry(NoBackoff(), 0)) as (dispatcher, proxy):
+        await load(dispatcher, "k")
+        await world.client.script_flush()
+        await world.client.script_load(scripts()["document.load"].source)
+        passage = proxy.connections[0]
+        passage.fault = Fault("up", passage.passed("up") + 1000, "reset")  # within the combined script's source
+        assert sorted(await gathered(dispatcher, 1, 1, 1)) == [1, 2, 3]
+        assert passage.struck

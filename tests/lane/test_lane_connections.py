@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
+from contextlib import nullcontext
 
 import connections
 import pytest
-from lane_world import command, increase
+from lane_world import command, increase, until
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
@@ -167,3 +168,25 @@ def test_sentinel(tmp_path):
             asyncio.run(fail_over(asyncio.run(use())))
             asyncio.run(finish())
             gc.collect()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("once", [True, False])
+async def test_a_failover_with_a_plain_client(once):
+    """Behind Sentinel a call that was never sent waits for the new primary, without a `retry` of the client's."""
+    with redis_stack.sentinel() as servers:
+        watch = Sentinel(servers.addresses)
+        client = watch.master_for(servers.service)
+        await rapyer.init_rapyer(client)
+        doc = await Doc().save()
+        async with Redis.from_url(servers.primary().url) as direct:
+            await direct.wait(2, 5000)
+        await asyncio.to_thread(servers.primary().kill)
+        await until(lambda: dispatcher(client)._lane._wire is None)
+        with rapyer.exactly_once() if once else nullcontext():
+            assert sorted(await asyncio.gather(*(doc.n.increase() for _ in range(5)))) == [1, 2, 3, 4, 5]
+        assert (await Doc.get(doc.key)).n == 5
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+        for node in watch.sentinels:
+            await node.aclose()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
 from fault_proxy import Fault, FaultProxy
@@ -238,6 +239,53 @@ async def test_failing_credential_provider(world):
             with pytest.raises(ValueError, match="no secret today"):
                 await lane.call(command("PING"), repeatable=True)
     assert provider.asked == 2
+
+
+async def test_a_provider_whose_error_cannot_be_copied(world):
+    """Whatever class of error the user's own code raises, every caller gets it."""
+
+    class VaultError(Exception):
+        def __init__(self, response):
+            super().__init__(f"the vault said {response.status}")
+
+    class Provider(CredentialProvider):
+        async def get_credentials_async(self):
+            raise VaultError(SimpleNamespace(status=503))
+
+    async with world.lane(credential_provider=Provider()) as lane:
+        calls = [lane.call(command("PING"), repeatable=True) for _ in range(3)]
+        errors = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    assert {type(error) for error in errors} == {VaultError}
+
+
+async def test_an_outage_that_is_over(world):
+    """Who calls long after the last failure does not wait for the pause that would have followed it."""
+    async with (
+        FaultProxy(world.url, *[Fault("down", 0, "reset")] * 5) as proxy,
+        world.lane(proxy.url, retry=Retry(NoBackoff(), 4)) as lane,
+    ):
+        with pytest.raises(RedisConnectionError):
+            await lane.call(command("PING"), repeatable=True)
+        lane.longest_pause = 0.3
+        await asyncio.sleep(0.35)
+        waited = 0.0
+        for _ in range(5):
+            lane._failures = 20
+            began = time.monotonic()
+            assert await lane.call(command("PING"), repeatable=True) == b"PONG"
+            waited += time.monotonic() - began
+            await lane.close()
+        assert waited < 0.3  # five pauses would take more than twice as long on average
+
+
+async def test_a_call_that_comes_too_late(world):
+    """A call that may be sent until some moment is not sent later, however long connecting takes; others are."""
+    async with FaultProxy(world.url, Fault("down", 0, "delay", 0.3)) as proxy, world.lane(proxy.url) as lane:
+        soon = asyncio.get_running_loop().time() + 0.1
+        late = lane.call(command("INCR", "n"), repeatable=True, until=soon)
+        assert await lane.call(command("INCR", "n"), repeatable=True) == 1
+        with pytest.raises(RedisTimeoutError, match="in time"):
+            await late
 
 
 async def test_demoted_server():
