@@ -17,7 +17,7 @@ local path = take()
 local text
 text, code, detail = read_number(key, path, true)
 if not text then return fail(code, detail) end
-local answers, add = {}, nil
+local answers, taken, add = {}, false, nil
 for i = 1, take_number() do
   local amount = take()
   local sum = quick_result("add", tonumber(text), tonumber(amount))
@@ -26,7 +26,10 @@ for i = 1, take_number() do
     sum = add(text, amount)
   end
   text, answers[i] = sum or text, sum or false
+  taken = taken or sum
 end
-redis.call("JSON.SET", key, path, text)
-expire(key, ttl)
+if taken then
+  redis.call("JSON.SET", key, path, text)
+  expire(key, ttl)
+end
 return answers
