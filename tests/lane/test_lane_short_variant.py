@@ -16,8 +16,8 @@ HERE = Path(__file__).parent
 @pytest.mark.skipif(os.environ.get("RAPYER_TEST_HIREDIS") == "0", reason="that is what is running")
 @pytest.mark.parametrize("protocol", ["2", "3"])
 def test_without_hiredis(protocol):
-    """Flow, cancellation and losses are the same where hiredis is not installed."""
-    files = [HERE / f"test_lane_{name}.py" for name in ("flow", "cancelled", "losses")]
+    """Flow, cancellation, losses and combining are the same where hiredis is not installed."""
+    files = [HERE / f"test_lane_{name}.py" for name in ("flow", "cancelled", "losses", "combining", "cuts")]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *map(str, files)],
         env={
