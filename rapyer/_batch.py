@@ -61,7 +61,7 @@ class _Share:
             scratch = _keys.scratch_key(key)
             keys += [scratch, *(f"{scratch}:{i}" for i in range(self.depth))]
         arguments += ("" if ttl is None else milliseconds(ttl), missing, str(own), str(len(locks)))
-        arguments += [lock.token for lock in locks]
+        arguments += [lock.fence for lock in locks]
 
 
 class Batch:

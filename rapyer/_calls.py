@@ -2,7 +2,7 @@
 
 Rules:
 - `run` collects where the task is recording the document; everything else here sends, whatever the task is recording.
-- What the task holds and the model wants goes along: tokens of locks, expiry, care.
+- What the task holds and the model wants goes along: fencing numbers of locks, expiry, care.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _call(document: Document, script: str, arguments: Sequence[Argument], path: 
     ttl = "" if config.ttl is None else milliseconds(config.ttl)
     locks = locks_on(key) if _held.get() else ()
     keys: Sequence[str] = (key, *[lock.lock_key for lock in locks]) if locks else (key,)
-    head = (ttl, str(len(locks)), *[lock.token for lock in locks]) if locks else (ttl, "0")
+    head = (ttl, str(len(locks)), *[lock.fence for lock in locks]) if locks else (ttl, "0")
     care = care_of(config) if RedisConfig.careful or _once.get() else None
     return dispatcher(client).script(script, keys, (*head, *arguments), path, care)
 

@@ -33,6 +33,7 @@ class Waiter(Protocol):
     turn: asyncio.Future[bytes]
     group: Group
     token: str
+    fence: int
     info: str
 
     @property

@@ -2,7 +2,8 @@
 
 Rules:
 - A lock is a hash with its owner's token and a lease, which is renewed; the server ends it when the holder died.
-- Every write of the holder's task to the document carries the token: the script refuses it once the lock is another's.
+- Every write of the holder's task to the document carries the fencing number: the script refuses it once the lock is
+  another's. The token names who asks; it may be given the lock again, late, after the lease of the first time ended.
 - Whoever leaves, in whatever way, gives the lock back; also when the answer to acquire was still on its way.
 """
 
@@ -107,7 +108,7 @@ class Lock:
             if timer is not None:
                 timer.cancel()
         place = self.place
-        self.held = held = _session.Held(place.key, place.action, place.lock_key, self.token, self.fence, self._task)
+        self.held = held = _session.Held(place.key, place.action, place.lock_key, str(self.fence), self._task)
         _session._held.set((*_session._held.get(), held))
         return text
 
@@ -166,10 +167,9 @@ class Lock:
             LockLost: it was held no more, so others may have been inside, too.
         """
         self._queues.renewals.remove(self.token, self.place.lease)
-        held = await self._queues.release(self, self._care())
-        self._leave()
-        if not held:
+        if not await self._queues.release(self, self._care()):
             raise LockLost(self.place.key, self.place.action)
+        self._leave()
 
     def _care(self) -> Care | None:
         """Return the care of a release: no replica need have it, since a lock that comes back ends with its lease."""

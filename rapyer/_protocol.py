@@ -45,29 +45,39 @@ class LockScripts:
         return remaining, given
 
     async def release(
-        self, place: Place, token: str, ticket: str, heir: Heir, care: Care | None = None
+        self, place: Place, token: str, fence: str, ticket: str, heir: Heir, care: Care | None = None
     ) -> tuple[bool, Given | None]:
-        """Give a lock back, or take a ticket out; return whether the lock was held, and to whom it was given."""
+        """Give a lock back, or take a ticket out; return whether the lock was held, and to whom it was given.
+
+        Args:
+            place: the lock.
+            token: the holder's, or the waiter's.
+            fence: the fencing number it was held with; empty for any.
+            ticket: what to take out of the queue.
+            heir: to whom the lock may be handed.
+            care: what is asked for beyond a plain call.
+        """
         keys = (place.key, place.lock_key, place.queue_key)
-        held, *given = await self._call("lock.release", keys, (token, ticket, *heir), lambda _: _whole(place), care)
+        arguments = (token, fence, ticket, *heir)
+        held, *given = await self._call("lock.release", keys, arguments, lambda _: _whole(place), care)
         return bool(held), given[0] if given else None
 
     async def save(
-        self, place: Place, token: str, others: Sequence[Held], changes: Changes, heir: Heir
+        self, place: Place, fence: str, others: Sequence[Held], changes: Changes, heir: Heir
     ) -> Given | None:
         """Write changes and give a lock back; return to whom it was given.
 
         Args:
             place: the lock.
-            token: the holder's.
+            fence: the fencing number it is held with.
             others: its other locks on the document.
             changes: the document's ttl as the scripts take it, what to write, and the care it is written with.
             heir: to whom the lock may be handed.
         """
         ttl, operations, care = changes
         keys = (place.key, place.lock_key, *(lock.lock_key for lock in others), place.queue_key)
-        tokens = (token, *(lock.token for lock in others))
-        arguments: list[Argument] = [ttl, str(len(tokens)), *tokens, str(len(operations))]
+        fences = (fence, *(lock.fence for lock in others))
+        arguments: list[Argument] = [ttl, str(len(fences)), *fences, str(len(operations))]
         for operation in operations:
             arguments += [operation.script, *operation.flat()]
         arguments += heir

@@ -283,10 +283,10 @@ class Queues:
 
     async def _release_surely(self, place: Place, token: str, ticket: str, heir: Heir) -> None:
         try:
-            _, given = await self._scripts.release(place, token, ticket, heir)
+            _, given = await self._scripts.release(place, token, "", ticket, heir)
         except OutcomeUnknown:
             # It may have passed the lock to a waiter of ours: they ask.
-            _, given = await self._scripts.release(place, token, ticket, heir)
+            _, given = await self._scripts.release(place, token, "", ticket, heir)
             self._look_after(place.lock_key)
         if given is not None:
             self._granted(*given)
@@ -322,7 +322,8 @@ class Queues:
 
         When this raises, `give_back` has to follow.
         """
-        held, given = await self._scripts.release(waiter.place, waiter.token, "", self._heir(waiter), care)
+        fence, heir = str(waiter.fence), self._heir(waiter)
+        held, given = await self._scripts.release(waiter.place, waiter.token, fence, "", heir, care)
         self._released(waiter, given)
         return held
 
@@ -337,7 +338,7 @@ class Queues:
             changes: what to write.
         """
         heir = self._heir(waiter)
-        self._released(waiter, await self._scripts.save(waiter.place, waiter.token, others, changes, heir))
+        self._released(waiter, await self._scripts.save(waiter.place, str(waiter.fence), others, changes, heir))
 
     async def give_back(self, waiter: Waiter, *, wait: bool = True) -> None:
         """Release if held, to the end, even when cancelled; where Redis is out of reach the lease ends by itself."""

@@ -38,6 +38,9 @@ class Renewable(Protocol):
     @property
     def entered(self) -> bool: ...
 
+    @property
+    def fence(self) -> int: ...
+
     def lose(self) -> None: ...
 
 
@@ -125,7 +128,10 @@ class _Cohort:
 
     async def _renew_group(self, caller: Dispatcher, present: list[tuple[str, Renewable, bool]]) -> None:
         keys = [lock.lock_key for _, lock, _ in present]
-        arguments = [part for token, _, _ in present for part in (token, self._milliseconds)]
+        arguments: list[str] = []
+        for token, lock, entered in present:
+            arguments += ("fence", str(lock.fence)) if entered else ("owner", token)
+            arguments.append(self._milliseconds)
         alive = await caller.script("lock.renew", keys, arguments, lambda index: Where(keys[index]))
         for (token, lock, entered), kept in zip(present, alive, strict=True):
             if entered and not kept and self.locks.pop(token, None) is not None:

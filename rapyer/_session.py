@@ -35,8 +35,7 @@ class Held(msgspec.Struct, frozen=True):
     key: str
     action: str
     lock_key: str
-    token: str
-    fence: int
+    fence: str  # the number, as the scripts take it
     task: Any
 
 

@@ -10,7 +10,8 @@ from test_lock_queue import enter, queued, start
 
 import rapyer
 from rapyer import _keys, _lock
-from rapyer.errors import KeyNotFound, LockTimeout
+from rapyer._registry import scripts
+from rapyer.errors import KeyNotFound, LockLost, LockTimeout
 
 
 async def test_who_comes_when_the_others_fail(clean, doc, other):
@@ -100,3 +101,76 @@ async def test_order_when_the_first_of_all_is_cancelled(clean, doc):
         tasks[0].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert order == sorted(order)
+
+
+# -- a lock that is given twice to one who asked once -----------------------------------------------------------------
+
+
+def keys_of(doc):
+    """Return the keys that the scripts of `lock/` take."""
+    return [doc.key, _keys.lock_key(doc.key, "default"), _keys.queue_key(doc.key, "default")]
+
+
+@pytest.mark.parametrize("end", ["save", "leave", "write", "renewal"])
+async def test_asking_that_comes_late(clean, doc, other, end):
+    """The lock is given anew to a token whose lease had ended: its old section can neither write nor renew nor save."""
+    keys = keys_of(doc)
+    go_on, entered = asyncio.Event(), asyncio.Event()
+
+    async def section():
+        async with doc.lock(save_at_end=end == "save", lease=0.6 if end == "renewal" else 30):
+            entered.set()
+            await go_on.wait()
+            if end == "write":
+                await doc.aupdate(n=1)
+            doc.n += 1
+
+    task = asyncio.create_task(section())
+    await entered.wait()
+    token, fence = await clean.hmget(keys[1], "owner", "fence")
+    await clean.delete(keys[1])  # its lease ends
+    async with other.lock_from_key(doc.key, save_at_end=True, timeout=0) as mine:
+        mine.n += 100
+    # A connection that was lost sends the asking again.
+    arguments = (token, "30000", "", "", "rapyer:wake:x", "")
+    _, (_, anew, _) = await clean.evalsha(scripts()["lock.acquire"].sha, 3, *keys, *arguments)
+    assert int(anew) > int(fence)
+    if end != "renewal":
+        go_on.set()
+    with pytest.raises(LockLost):
+        await asyncio.wait_for(task, 5)
+    assert (await Doc.get(doc.key)).n == 100
+    async with Doc.lock_from_key(doc.key, timeout=5):
+        pass
+
+
+async def test_a_message_that_comes_late(clean, doc, other):
+    """A turn that ended before its waiter heard of it: two may be in their bodies, and the late one cannot save."""
+    keys = keys_of(doc)
+    go_on, entered = asyncio.Event(), asyncio.Event()
+
+    async def section():
+        async with other.lock_from_key(doc.key, save_at_end=True, lease=6) as mine:
+            entered.set()
+            await go_on.wait()
+            mine.n += 1
+
+    await clean.hset(keys[1], mapping={"owner": "first", "fence": "1"})
+    await clean.pexpire(keys[1], 800)
+    task = asyncio.create_task(section())
+    await queued(clean, doc)
+    [ticket] = await clean.lrange(keys[2], 0, -1)
+    channel = ticket.split(b"\n")[1]
+    # The first one gives back; as this is said to be the waiter's own channel, its message comes in the answer: here.
+    arguments = ("first", "", "", channel, "", "", "", "")
+    _, (token, fence, text) = await clean.evalsha(scripts()["lock.release"].sha, 3, *keys, *arguments)
+    await clean.delete(keys[1])
+    async with doc.lock(save_at_end=True):
+        doc.n += 100
+        await queued(clean, doc)  # the waiter has asked again
+        await clean.execute_command("SPUBLISH", channel, b"\n".join((token, fence, text)))
+        await asyncio.wait_for(entered.wait(), 5)
+    go_on.set()
+    with pytest.raises(LockLost):
+        await task
+    assert (await Doc.get(doc.key)).n == 100

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from lua_server import DOCUMENT, LOCK, QUEUE, Change, Documented, batch, value
 
 TOKEN = "mine"  # noqa: S105 - a lock's
+FENCE = "17"
 ABSENT = None
 ANYTHING = object()
 COPIES = ("{User:1}:2", "{User:1}:3")
@@ -38,7 +39,7 @@ class Case(NamedTuple):
 
 
 def _operation(script: str, stored: str, arguments: tuple[str | bytes, ...], **more: Any) -> Case:
-    return Case(script, more.pop("rule", "does it"), stored, (DOCUMENT, LOCK), ("", "1", TOKEN, *arguments), **more)
+    return Case(script, more.pop("rule", "does it"), stored, (DOCUMENT, LOCK), ("", "1", FENCE, *arguments), **more)
 
 
 def operation(script: str, stored: str, wrong: str, arguments: tuple[str | bytes, ...], **more: Any) -> list[Case]:
@@ -263,13 +264,18 @@ def _acquire(rule: str, stored: str | None, lock: str, *, who: str = TOKEN, **mo
     return Case("lock.acquire", rule, stored, (DOCUMENT, lock, QUEUE), (who, *TERMS, "channel", ""), **more)
 
 
-def _release(rule: str, token: str, reply: list[Any]) -> Case:
-    return Case("lock.release", rule, ARRAY, (DOCUMENT, LOCK, QUEUE), (token, "", *NOBODY), reply, ARRAY)
+def _release(rule: str, token: str, reply: list[Any], fence: str = "") -> Case:
+    return Case("lock.release", rule, ARRAY, (DOCUMENT, LOCK, QUEUE), (token, fence, "", *NOBODY), reply, ARRAY)
+
+
+def _renew(rule: str, field: str, value: str, *, renewed: int) -> Case:
+    keys, arguments = (FREE, LOCK, DOCUMENT), (field, value, "9000") * 3
+    return Case("lock.renew", rule, ARRAY, keys, arguments, [0, renewed, 0], ARRAY)
 
 
 def _save(code: str, stored: str | None, *changes: str, **more: Any) -> Case:
     count = sum(change in {"value.set", "map.pop"} for change in changes)
-    arguments = ("", "1", TOKEN, str(count), *changes, *NOBODY)
+    arguments = ("", "1", FENCE, str(count), *changes, *NOBODY)
     return Case("lock.save", "", stored, (DOCUMENT, LOCK, QUEUE), arguments, code=code, **more)
 
 
@@ -288,13 +294,18 @@ LOCKS = [
     _acquire("", ABSENT, FREE, code="KEY_NOT_FOUND"),
     _acquire("", "text", FREE, code="WRONG_TYPE", kind="string"),
     _release("gives back", TOKEN, [1]),
+    _release("gives back what it has", TOKEN, [1], FENCE),
     _release("is another's", "other", [0]),
+    _release("was given anew", TOKEN, [0], "16"),
     Case("lock.note", "notes", ARRAY, (LOCK,), ("channel", "3"), 1, ARRAY),
     Case("lock.note", "is held by nobody", ARRAY, (FREE,), ("channel", "3"), 0, ARRAY),
-    Case("lock.renew", "renews its own", ARRAY, (LOCK, FREE), (TOKEN, "9000", TOKEN, "9000"), [1, 0], ARRAY),
+    _renew("by token", "owner", TOKEN, renewed=1),
+    _renew("by number", "fence", FENCE, renewed=1),
+    _renew("not another's", "owner", "other", renewed=0),
+    _renew("not one that was given anew", "fence", "16", renewed=0),
 ]
 
-_HELD = Documented(locks=((LOCK, TOKEN),))
+_HELD = Documented(locks=((LOCK, FENCE),))
 
 
 def _batch(rule: str, stored: str | None, *changes: tuple[str, ...], **more: Any) -> Case:

@@ -157,15 +157,15 @@ def test_a_deleted_document_comes_back_whole(server: Server) -> None:
 # -- locks -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("owner", ["another", None])
-def test_a_lost_lock_refuses_everything(server: Server, owner: str | None) -> None:
+@pytest.mark.parametrize("fence", ["18", None])
+def test_a_lost_lock_refuses_everything(server: Server, fence: str | None) -> None:
     """The second lock of the document is lost: the detail is the number of its key, and nothing is written."""
     server.put('{"n":1}')
-    server.redis.hset(LOCK, "owner", "mine")
-    if owner:
-        server.redis.hset(LOCK + "2", "owner", owner)
+    server.redis.hset(LOCK, "fence", "17")
+    if fence:
+        server.redis.hset(LOCK + "2", "fence", fence)
     before = server.state()
-    documented = Documented(locks=((LOCK, "mine"), (LOCK + "2", "mine")), own=(BACKUP, *WORK))
+    documented = Documented(locks=((LOCK, "17"), (LOCK + "2", "17")), own=(BACKUP, *WORK))
     assert server.refusal("batch.apply", *batch(GOOD[:1], documented)) == "LOCK_LOST 0 3"
     assert server.state() == before
 

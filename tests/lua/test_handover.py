@@ -58,7 +58,7 @@ def ask(server: Server, token: str, channel: str = "", *, queue: bool = True) ->
 
 def release(server: Server, token: str, following: str = "", channel: str = MINE, waits: str = "") -> Any:
     """Give it back, to `following` if that is somebody."""
-    return server.call("lock.release", KEYS, (token, waits, channel, following, "60000", "", "next"))
+    return server.call("lock.release", KEYS, (token, "", waits, channel, following, "60000", "", "next"))
 
 
 def owner(server: Server) -> str | None:
@@ -83,9 +83,9 @@ def test_a_lock_is_exclusive_until_it_is_given_back(server: Server) -> None:
     assert (left, token, text) == (0, b"a", b'{"n":1}')
     left, other = ask(server, "b", queue=False)
     assert (50000 < left <= 60000, other, queue(server)) == (True, None, [])
-    assert server.call("lock.renew", [LOCK], ("b", "90000")) == [0]
+    assert server.call("lock.renew", [LOCK], ("owner", "b", "90000")) == [0]
     assert release(server, "b") == [0]
-    assert server.call("lock.renew", [LOCK], ("a", "90000")) == [1]
+    assert server.call("lock.renew", [LOCK], ("fence", first, "90000")) == [1]
     assert server.redis.pttl(LOCK) > 60000
     assert release(server, "a") == [1]
     assert list(server.state()) == [DOCUMENT.encode()]
@@ -233,7 +233,9 @@ def test_a_large_document_is_not_sent_through_the_subscription(server: Server, o
 def save(server: Server, token: str, number: int, following: str = "", ttl: str = "") -> Any:
     """Set `n`, and give the lock back, to `following` if that is somebody."""
     change = ("1", "value.set", "$", "$.n", str(number), "0")
-    return server.call("lock.save", KEYS, (ttl, "1", token, *change, MINE, following, "60000", "", "next"))
+    assert owner(server) == token
+    fence = server.redis.hget(LOCK, "fence")
+    return server.call("lock.save", KEYS, (ttl, "1", fence, *change, MINE, following, "60000", "", "next"))
 
 
 def test_saving_hands_on_what_was_written(server: Server, others: Radio) -> None:
@@ -251,11 +253,11 @@ def test_saving_hands_on_what_was_written(server: Server, others: Radio) -> None
 
 def test_saving_needs_every_lock_of_the_holder(server: Server) -> None:
     """One of another action that was lost refuses the save; the lock stays with who has it."""
-    ask(server, "a")
+    _, (_, fence, _) = ask(server, "a")
     keys = (DOCUMENT, LOCK, LOCK + "2", QUEUE)
-    arguments = ("", "2", "a", "lost", "1", "value.set", "$", "$.n", "5", "0", MINE, "", "", "", "")
+    arguments = ("", "2", fence, "17", "1", "value.set", "$", "$.n", "5", "0", MINE, "", "", "", "")
     assert server.refusal("lock.save", keys, arguments) == "LOCK_LOST 0 3"
     assert (server.text(), owner(server)) == ('{"n":1}', "a")
-    server.redis.hset(LOCK + "2", "owner", "lost")
+    server.redis.hset(LOCK + "2", "fence", "17")
     assert server.call("lock.save", keys, arguments) == [1]
     assert server.text() == '{"n":5}'

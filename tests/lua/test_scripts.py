@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lua_cases import ANYTHING, CASES, HAPPY, REFUSED, TOGETHER, TOKEN, Case, expected_document
+from lua_cases import ANYTHING, CASES, FENCE, HAPPY, REFUSED, TOGETHER, TOKEN, Case, expected_document
 from lua_server import BACKUP, DOCUMENT, LOCK, WORK, Change, Documented, batch
 
 from rapyer._dispatch import ERRORS
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OPERATIONS = [
     case
     for case in CASES
-    if case.arguments[:3] == ("", "1", TOKEN) and case.keys == (DOCUMENT, LOCK) and case not in TOGETHER
+    if case.arguments[:3] == ("", "1", FENCE) and case.keys == (DOCUMENT, LOCK) and case not in TOGETHER
 ]
 
 
@@ -29,7 +29,8 @@ def arrange(server: Server, case: Case) -> None:
             server.redis.set(DOCUMENT, case.stored)
         else:
             server.put(case.stored)
-    server.redis.hset(LOCK, "owner", case.owner)
+    fence = FENCE if case.owner == TOKEN else "18"
+    server.redis.hset(LOCK, mapping={"owner": case.owner, "fence": fence})
 
 
 def matches(found: Any, expected: Any) -> bool:
@@ -72,7 +73,7 @@ def test_a_refusal_has_written_nothing(server: Server, case: Case) -> None:
 def test_an_operation_in_a_batch_does_what_it_does_alone(server: Server, case: Case) -> None:
     """The body exists once: the same document comes out of `batch.apply`."""
     arrange(server, case)
-    keys, arguments = batch([Change(case.script, case.arguments[3:])], Documented(locks=((LOCK, TOKEN),)))
+    keys, arguments = batch([Change(case.script, case.arguments[3:])], Documented(locks=((LOCK, FENCE),)))
     server.call("batch.apply", keys, arguments)
     assert stored(server) == expected_document(case)
 
@@ -83,7 +84,7 @@ def test_an_operation_refused_in_a_batch_undoes_what_came_before(server: Server,
     """A save in front of it, on which it depends or not, leaves nothing behind when it is refused."""
     arrange(server, case)
     other = Documented("{User:1}other", own=("{User:1}other-backup",))
-    usual = Documented(locks=((LOCK, TOKEN),), own=(BACKUP, *WORK))
+    usual = Documented(locks=((LOCK, FENCE),), own=(BACKUP, *WORK))
     changes = [
         Change("document.save", ("$", "[1]", "0"), document=1),
         Change(case.script, case.arguments[3:], dependent=dependent, document=2),

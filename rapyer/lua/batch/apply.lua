@@ -5,7 +5,7 @@
 -- after a copy was put aside that a later refusal brings back.
 --
 -- KEYS    for each document: document, lock keys..., keys for the use of this call alone...
--- ARGV    documents; for each: ttl, "refuse" or "skip" if it is gone, number of keys for own use, locks, tokens...;
+-- ARGV    documents; for each: ttl, "refuse" or "skip" if it is gone, number of keys for own use, locks, fencing numbers...;
 --         operations; for each: document, "1" if dependent, name, path, what the operation takes;
 --         reads; for each: document, path
 -- RETURNS {for each read its JSON text or nothing, what the last operation answers besides}

@@ -1,7 +1,7 @@
 --- Removes a document.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path
+-- ARGV    ttl, locks, fencing numbers..., path
 -- RETURNS {how many were removed}
 -- ERRORS  LOCK_LOST WRONG_TYPE
 -- FLAGS   -

@@ -1,7 +1,7 @@
 --- Writes the whole document, new or not.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, value
+-- ARGV    ttl, locks, fencing numbers..., path, value
 -- RETURNS {"" and nothing else}
 -- ERRORS  LOCK_LOST WRONG_TYPE
 -- FLAGS   -

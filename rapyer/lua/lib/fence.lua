@@ -1,13 +1,14 @@
--- Writes inside a lock block carry the token of every lock the task holds on the document.
+-- Writes inside a lock block carry the fencing number of every lock the task holds on the document. It names one
+-- acquisition: a token may be given the lock again after its lease has ended.
 --- @include "lib/prelude"
 
--- Compares tokens from ARGV with the owners in the lock keys, the first of which is KEYS[first].
--- Returns how many there were.
+-- Compares numbers from ARGV with those in the lock keys, the first of which is KEYS[first].
+-- Returns how many there were. Whatever else somebody put into a lock's key, the lock is lost.
 local function check_locks(first)
   local held = take_number()
   for i = 1, held do
-    local owner = redis.call("HGET", KEYS[first + i - 1], "owner")
-    if owner ~= take() then return nil, "LOCK_LOST", tostring(first + i - 1) end
+    local fence = redis.pcall("HGET", KEYS[first + i - 1], "fence")
+    if fence ~= take() then return nil, "LOCK_LOST", tostring(first + i - 1) end
   end
   return held
 end

@@ -1,5 +1,5 @@
 -- One operation as a script of its own.
--- KEYS: the document, then the lock keys. ARGV: ttl, number of locks, their tokens, path, what the operation takes.
+-- KEYS: the document, then the lock keys. ARGV: ttl, number of locks, their fencing numbers, path, what the operation takes.
 --- @include "lib/prelude"
 --- @include "lib/ttl"
 --- @include "lib/fence"

@@ -1,7 +1,7 @@
 --- Inserts a value into an array; an index outside means the nearest end.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, index, value
+-- ARGV    ttl, locks, fencing numbers..., path, index, value
 -- RETURNS {the new array}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
 -- FLAGS   -

@@ -1,7 +1,7 @@
 --- Removes an element of an array.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, index, "refuse" or "none" for an empty array
+-- ARGV    ttl, locks, fencing numbers..., path, index, "refuse" or "none" for an empty array
 -- RETURNS {the new array, the removed value or nothing}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE INDEX
 -- FLAGS   -

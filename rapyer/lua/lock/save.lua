@@ -3,7 +3,7 @@
 -- The changes are of different places, none inside another, so all are checked before any is written.
 --
 -- KEYS    document, lock, other locks that the holder has on it..., queue
--- ARGV    ttl, locks, tokens..., count, then for each change: "value.set" or "map.pop", path, what the operation takes; then what
+-- ARGV    ttl, locks, fencing numbers..., count, then for each change: "value.set" or "map.pop", path, what the operation takes; then what
 --         lock.release hands on with: channel, token, lease in milliseconds, ttl, info
 -- RETURNS {1, {token, fencing number, document as JSON text} of the caller's waiter who holds the lock now or nothing}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE INDEX

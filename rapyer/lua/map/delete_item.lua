@@ -1,7 +1,7 @@
 --- Removes a member of an object that has to be there.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, path of the member
+-- ARGV    ttl, locks, fencing numbers..., path, path of the member
 -- RETURNS {the new object}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE ENTRY
 -- FLAGS   -

@@ -1,7 +1,7 @@
 --- Removes the last member of an object.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path
+-- ARGV    ttl, locks, fencing numbers..., path
 -- RETURNS {the new object, {name, removed value}}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE ENTRY
 -- FLAGS   -

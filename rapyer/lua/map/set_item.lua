@@ -1,7 +1,7 @@
 --- Sets one member of an object.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, path of the member, value
+-- ARGV    ttl, locks, fencing numbers..., path, path of the member, value
 -- RETURNS {the new object}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE INDEX
 -- FLAGS   -

@@ -1,7 +1,7 @@
 --- Moves a timestamp by a duration.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, days, seconds, microseconds
+-- ARGV    ttl, locks, fencing numbers..., path, days, seconds, microseconds
 -- RETURNS {the new value}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE
 -- FLAGS   -

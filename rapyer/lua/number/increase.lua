@@ -1,7 +1,7 @@
 --- Adds to an integer, exactly.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, amount
+-- ARGV    ttl, locks, fencing numbers..., path, amount
 -- RETURNS {the new value}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE
 -- FLAGS   -

@@ -1,7 +1,7 @@
 --- Multiplies a number as doubles do.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, factor
+-- ARGV    ttl, locks, fencing numbers..., path, factor
 -- RETURNS {the new value}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE
 -- FLAGS   -

@@ -1,7 +1,7 @@
 --- Raises an integer to a power that is not negative, exactly.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, exponent
+-- ARGV    ttl, locks, fencing numbers..., path, exponent
 -- RETURNS {the new value}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE
 -- FLAGS   -

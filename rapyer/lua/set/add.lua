@@ -1,7 +1,7 @@
 --- Adds elements to an array unless they are in it.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, count, then for each: its text, value
+-- ARGV    ttl, locks, fencing numbers..., path, count, then for each: its text, value
 -- RETURNS {the new array}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
 -- FLAGS   -

@@ -1,7 +1,7 @@
 --- Removes all elements from an array but those given.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, count, texts
+-- ARGV    ttl, locks, fencing numbers..., path, count, texts
 -- RETURNS {the new array}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
 -- FLAGS   -

@@ -1,7 +1,7 @@
 --- Removes an element that has to be in an array.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, text
+-- ARGV    ttl, locks, fencing numbers..., path, text
 -- RETURNS {the new array}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE ENTRY
 -- FLAGS   -

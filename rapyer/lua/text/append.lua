@@ -1,7 +1,7 @@
 --- Appends to a string.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, JSON string
+-- ARGV    ttl, locks, fencing numbers..., path, JSON string
 -- RETURNS {the new value}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
 -- FLAGS   -

@@ -1,7 +1,7 @@
 --- Empties an array or object.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, tokens..., path, kind it must have, empty value
+-- ARGV    ttl, locks, fencing numbers..., path, kind it must have, empty value
 -- RETURNS {the new value}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
 -- FLAGS   -
