@@ -10,7 +10,7 @@ from rapyer._dispatch import ERRORS, Care, Where
 from rapyer._lock import Lock
 from rapyer._path import absolute
 from rapyer._tasks import to_its_end
-from rapyer.errors import LockLost, NotReplicated, OutcomeUnknown, UsageError
+from rapyer.errors import NotReplicated, OutcomeUnknown, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,18 +138,14 @@ class LockBlock(Generic[M]):
             _session.end_saving(self._document, baseline)
         try:
             if kind is None:
+                lock.check_task()
                 await lock.save_and_release(self._document, [] if baseline is None else baseline.changes())
                 if baseline is not None:
                     _session.agrees(self._document)  # a block around this one has nothing left to save
         except BaseException as failed:
-            await lock.abandon()
-            if isinstance(failed, asyncio.CancelledError) and lock.was_lost():
-                raise LockLost(lock.place.key, lock.place.action) from None
+            await lock.part(type(failed))
             raise
-        if kind is not None:
-            await lock.abandon()
-            if issubclass(kind, asyncio.CancelledError) and lock.was_lost():
-                raise LockLost(lock.place.key, lock.place.action) from None
+        await lock.part(kind)
 
 
 async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:

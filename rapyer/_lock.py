@@ -61,6 +61,7 @@ class Lock:
         lock_key, queue_key = _keys.lock_key(key, action), _keys.queue_key(key, action)
         self.place = Place(key, action, lock_key, queue_key, lease, milliseconds, ttl)
         self._lost = False
+        self._cancelling = 0
         self.held: Held | None = None
         self.token = ""
         self.fence = 0
@@ -94,6 +95,7 @@ class Lock:
         self._check()
         loop = asyncio.get_running_loop()
         self._task = _session.current_task()
+        self._cancelling = _cancelling(self._task)
         self._queues = queues(self._client)
         self.turn = loop.create_future()
         self.info = _info(self._task)
@@ -145,14 +147,32 @@ class Lock:
             self._task.cancel()
 
     def was_lost(self) -> bool:
-        """Whether a cancellation that arrived is the one of `lose`, and no other is under way."""
-        task = asyncio.current_task()
-        if not self._lost or task is None:
+        """Take the cancellation of `lose` back; return whether there was one, and no other came meanwhile."""
+        if not self._lost:
             return False
-        uncancel = getattr(task, "uncancel", None)  # came with Python 3.11
-        return uncancel is None or uncancel() == 0
+        uncancel = getattr(self._task, "uncancel", None)  # came with Python 3.11
+        return uncancel is None or uncancel() <= self._cancelling
 
     # -- leaving ---------------------------------------------------------------------------------------------------
+
+    def check_task(self) -> None:
+        """Refuse to end well in another task than the one that acquired: the lock did not go along with its writes."""
+        if self._task is not _session.current_task():
+            msg = (
+                f"lock {self.place.action!r} of {self.place.key!r} was entered in another task than the body's, "
+                "whose writes were not checked: enter and leave it in one task; use lock(timeout=...), not wait_for()"
+            )
+            raise UsageError(msg)
+
+    async def part(self, kind: type[BaseException] | None) -> None:
+        """Give the lock back unless that is done, at the end of a block that raised this, if anything.
+
+        Raises:
+            LockLost: instead of the cancellation by which the body was ended.
+        """
+        await self.abandon()
+        if self.was_lost() and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise LockLost(self.place.key, self.place.action) from None
 
     async def abandon(self) -> None:
         """Give the lock back after a failure, whose error is the one to be seen."""
@@ -206,6 +226,12 @@ class Lock:
     def _leave(self) -> None:
         held, self.held = self.held, None
         _session._held.set(tuple([lock for lock in _session._held.get() if lock is not held]))
+
+
+def _cancelling(task: Any) -> int:
+    """Return how many cancellations of a task are under way: it may be one's clean-up that takes the lock."""
+    cancelling = getattr(task, "cancelling", None)  # came with Python 3.11
+    return 0 if cancelling is None else cancelling()
 
 
 def _info(task: Any) -> str:

@@ -342,12 +342,12 @@ class Queues:
 
     async def give_back(self, waiter: Waiter, *, wait: bool = True) -> None:
         """Release if held, to the end, even when cancelled; where Redis is out of reach the lease ends by itself."""
+        self.renewals.remove(waiter.token, waiter.place.lease)  # first: nothing is lost any more that is given back
         giving = self._start(self._give_back(waiter))
         if wait:
             await asyncio.shield(giving)
 
     async def _give_back(self, waiter: Waiter) -> None:
-        self.renewals.remove(waiter.token, waiter.place.lease)
         try:
             with _lease_may_end(waiter.place):
                 await self._release_surely(waiter.place, waiter.token, "", self._heir(waiter))

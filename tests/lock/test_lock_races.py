@@ -60,8 +60,15 @@ async def test_documents_that_come_and_go(clean, other):
 async def test_a_turn_that_comes_when_the_time_is_up(clean, doc, other, _again):
     """Who joins then has the lock at once: the turn of those who are leaving is passed on, not dropped."""
     loop = asyncio.get_running_loop()
-    holder = other.lock_from_key(doc.key, lease=8)
-    await holder.__aenter__()
+    inside, leave = asyncio.Event(), asyncio.Event()
+
+    async def hold():
+        async with other.lock_from_key(doc.key, lease=8):
+            inside.set()
+            await leave.wait()
+
+    holder = asyncio.create_task(hold())
+    await inside.wait()
     began = loop.time()
     [leaves] = start(Doc, doc, timeout=0.5)
     await queued(clean, doc)
@@ -72,13 +79,13 @@ async def test_a_turn_that_comes_when_the_time_is_up(clean, doc, other, _again):
 
     comes = asyncio.create_task(come())
     await asyncio.sleep(began + 0.3 - loop.time())
-    giving = asyncio.create_task(holder.__aexit__(None, None, None))
+    leave.set()
     await asyncio.sleep(0)  # the release is written
     time.sleep(0.4)  # noqa: ASYNC251 - a busy turn of the loop: the message and both timers come in the next one
     left = time.monotonic()
     with suppress(LockTimeout):
         await leaves
-    await giving
+    await holder
     await comes
     assert time.monotonic() - left < 4
 

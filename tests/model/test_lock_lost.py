@@ -7,7 +7,7 @@ import time
 import pytest
 
 from rapyer import AtomicRedisModel
-from rapyer.errors import LockLost
+from rapyer.errors import LockLost, UsageError
 
 
 class Inner(AtomicRedisModel):
@@ -150,3 +150,114 @@ async def test_an_outer_lock_fences_the_save_of_an_inner_one(clean, stored):
     with pytest.raises(LockLost, match="outer"):
         await block()
     assert await stored(doc.key) == Doc().model_dump()
+
+
+# -- the cancellation by which a body is ended ------------------------------------------------------------------------
+
+
+def cancelling():
+    """Return how many cancellations of the running task are under way; Python 3.10 does not say."""
+    return getattr(asyncio.current_task(), "cancelling", lambda: 0)()
+
+
+async def lose(clean, doc, body):
+    """Lose a lock, its key deleted, and have the body do something when renewal finds that."""
+    async with doc.lock(lease=0.3):
+        await clean.delete(*await clean.keys("rapyer:*"))
+        try:
+            await asyncio.sleep(5)
+            pytest.fail("it went on")
+        finally:
+            await body()
+
+
+async def _nothing():
+    """Nothing."""
+
+
+@pytest.mark.parametrize("writes", [False, True])
+async def test_losses_leave_no_cancellation_behind(clean, writes):
+    """Each is LockLost, the second of a task like the first, also when the body writes while it is being ended."""
+    doc = await Doc().save()
+    for _ in range(3):
+        with pytest.raises(LockLost):
+            await lose(clean, doc, (lambda: doc.aupdate(s="late")) if writes else _nothing)
+        assert cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_a_loss_in_the_clean_up_of_a_cancelled_task(clean):
+    """It is LockLost there, too; the task's own cancellation stays."""
+    doc = await Doc().save()
+    seen = []
+
+    async def work():
+        try:
+            await asyncio.sleep(10)
+        finally:
+            before = cancelling()
+            with pytest.raises(LockLost):
+                await lose(clean, doc, _nothing)
+            seen.append(cancelling() - before)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == [0]
+
+
+@pytest.mark.parametrize("saves", [False, True])
+async def test_a_body_that_does_not_let_itself_be_ended(clean, stored, saves):
+    """It has lost all the same; nothing is saved, and no cancellation is left over."""
+    doc = await Doc().save()
+
+    async def block():
+        async with doc.lock(lease=0.3, save_at_end=saves):
+            await clean.delete(*await clean.keys("rapyer:*"))
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                doc.n = 5
+
+    with pytest.raises(LockLost):
+        await block()
+    assert cancelling() == 0
+    assert await stored(doc.key, "$.n") == 0
+
+
+async def test_a_refused_write_and_renewal_at_once(clean):
+    """Whichever is answered first, the block is LockLost and nobody is cancelled afterwards."""
+    doc = await Doc().save()
+
+    async def block():
+        async with doc.lock(lease=0.3):
+            await clean.delete(*await clean.keys("rapyer:*"))
+            ends = time.monotonic() + 0.11
+            while time.monotonic() < ends:
+                pass  # the loop is busy: the write and the renewal go out together
+            await doc.n.increase()
+
+    for _ in range(3):
+        with pytest.raises(LockLost):
+            await block()
+        await asyncio.sleep(0.15)
+        assert cancelling() == 0
+
+
+# -- a block belongs to the task that entered it ----------------------------------------------------------------------
+
+
+async def test_a_block_entered_in_another_task(clean, stored):
+    """Its body's writes are not checked, so it ends with a UsageError, saves nothing, and the lock is given back."""
+    doc = await Doc().save()
+    block = doc.lock(save_at_end=True)
+    await asyncio.create_task(block.__aenter__())
+    doc.n = 5
+    with pytest.raises(UsageError, match="task"):
+        await block.__aexit__(None, None, None)
+    assert await stored(doc.key, "$.n") == 0
+    await asyncio.create_task(block.__aenter__())
+    error = ValueError()
+    assert not await block.__aexit__(ValueError, error, None)  # the body's own error is the one to be seen
