@@ -21,6 +21,7 @@ from rapyer._dispatch import Care, dispatcher
 from rapyer._group import Place
 from rapyer._link import config_of
 from rapyer._queue import Queues
+from rapyer.config import is_seconds
 from rapyer.errors import LockLost, LockTimeout, UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Lock:
         self._timeout = timeout
         if lease is None:
             lease = config.lock_lease
+        _check_terms(action, timeout, lease)
         milliseconds, ttl = _session.milliseconds(lease), _session.read_ttl(config)
         lock_key, queue_key = _keys.lock_key(key, action), _keys.queue_key(key, action)
         self.place = Place(key, action, lock_key, queue_key, lease, milliseconds, ttl)
@@ -115,13 +117,7 @@ class Lock:
         return text
 
     def _check(self) -> None:
-        place, timeout = self.place, self._timeout
-        if timeout is not None and not timeout >= 0:
-            msg = f"timeout of lock {place.action!r} cannot be {timeout!r}: give seconds, 0 or more, or None"
-            raise UsageError(msg)
-        if not place.lease > 0:
-            msg = f"lease of lock {place.action!r} cannot be {place.lease!r}: give seconds, more than 0"
-            raise UsageError(msg)
+        place = self.place
         if any(lock.action == place.action for lock in _session.locks_on(place.key)):
             msg = f"this task already holds lock {place.action!r} of {place.key!r}: do the work in the block it is in"
             raise UsageError(msg)
@@ -226,6 +222,15 @@ class Lock:
     def _leave(self) -> None:
         held, self.held = self.held, None
         _session._held.set(tuple([lock for lock in _session._held.get() if lock is not held]))
+
+
+def _check_terms(action: str, timeout: float | None, lease: float) -> None:
+    if timeout is not None and not timeout >= 0:
+        msg = f"timeout of lock {action!r} cannot be {timeout!r}: give seconds, 0 or more, or None"
+        raise UsageError(msg)
+    if not is_seconds(lease):
+        msg = f"lease of lock {action!r} cannot be {lease!r}: give seconds, at least 0.001 and less than 1e14"
+        raise UsageError(msg)
 
 
 def _cancelling(task: Any) -> int:

@@ -105,15 +105,16 @@ class RedisConfig:
         return RedisConfig(self, **options)
 
 
-def _is_seconds(value: Any) -> bool:
+def is_seconds(value: Any) -> bool:
+    """Whether a value is a time that Redis can count."""
     # A millisecond is the finest expiry Redis knows; 10 million years is where its clock ends.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.001 <= value < 1e14  # noqa: PLR2004
 
 
 _CHECKS: Mapping[str, Callable[[Any], bool]] = {
-    "ttl": lambda value: value is None or _is_seconds(value),
+    "ttl": lambda value: value is None or is_seconds(value),
     "refresh_ttl": lambda value: isinstance(value, bool),
-    "lock_lease": _is_seconds,
+    "lock_lease": is_seconds,
     "exactly_once": lambda value: isinstance(value, bool),
     "min_replicas": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
     "hash_tag": lambda value: value is None or (isinstance(value, str) and value != ""),

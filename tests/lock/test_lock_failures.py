@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 import rapyer
 import redis_stack
 from rapyer import _keys
-from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, RapyerError, UsageError
+from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, RapyerError, ServerError, UsageError
 
 
 @pytest.fixture
@@ -108,6 +108,36 @@ async def test_a_lock_that_cannot_be_renewed(private, stopped):
     else:
         with pytest.raises((ConnectionError, RedisConnectionError, RedisTimeoutError)):
             await asyncio.wait_for(waiter, 20)
+
+
+@pytest.mark.one_server
+async def test_a_full_server(clean, doc, other):
+    """Locks are renewed, given back and handed on where nothing can be written; what was changed is not saved."""
+
+    async def hold():
+        async with doc.lock(save_at_end=True, lease=3):
+            inside.set()
+            await asyncio.sleep(1.5)
+            assert await clean.pttl(_keys.lock_key(doc.key, "default")) > 2000
+            doc.n = 5
+
+    inside = asyncio.Event()
+    holder = asyncio.create_task(hold())
+    await inside.wait()
+    waiter = asyncio.create_task(other.lock_from_key(doc.key, timeout=10).__aenter__())
+    for _ in range(200):
+        if await clean.exists(_keys.queue_key(doc.key, "default")):
+            break
+        await asyncio.sleep(0.01)
+    await clean.config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(ServerError, match="maxmemory"):
+            await holder
+        assert (await waiter).n == 0
+        await doc.delete()
+    finally:
+        await clean.config_set("maxmemory", 0)
+    await clean.delete(_keys.lock_key(doc.key, "default"))
 
 
 async def test_a_lost_lock_ends_the_body(clean, doc):

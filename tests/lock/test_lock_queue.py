@@ -321,6 +321,16 @@ async def test_different_terms_do_not_share_a_ticket(clean, doc):
     assert all(0.9 * lease < rest <= lease for lease, rest in left)
 
 
+async def test_waiting_for_a_lease_without_end(clean, doc):
+    """The longest leases there are change nothing about waiting."""
+    async with doc.lock(lease=9e13):
+        tasks = start(Doc, doc, 2, lease=8e13)
+        await queued(clean, doc)
+        with pytest.raises(LockTimeout):
+            await asyncio.create_task(enter(Doc, doc.key, timeout=0.1))
+    await asyncio.gather(*tasks)
+
+
 # -- what gets lost --------------------------------------------------------------------------------------------------
 
 

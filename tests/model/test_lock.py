@@ -1,6 +1,7 @@
 """Locks: exclusive, fenced, saved at the finest paths, and gone without a trace."""
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -168,7 +169,8 @@ async def test_timeout(clean, timeout):
 async def test_senseless_arguments(clean):
     """A negative timeout or a lease of nothing is refused before anything is sent."""
     doc = await Doc().save()
-    for options in ({"timeout": -1}, {"lease": 0}, {"lease": -1}):
+    leases = (0, -1, 1e-9, 1e14, math.inf, math.nan, "1", True)
+    for options in ({"timeout": -1}, {"timeout": math.nan}, *({"lease": lease} for lease in leases)):
         with pytest.raises(UsageError):
             await doc.lock(**options).__aenter__()
 

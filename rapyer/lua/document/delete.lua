@@ -4,7 +4,7 @@
 -- ARGV    ttl, locks, fencing numbers..., path
 -- RETURNS {how many were removed}
 -- ERRORS  LOCK_LOST WRONG_TYPE
--- FLAGS   -
+-- FLAGS   allow-oom
 --- @include "lib/run"
 --- @include "lib/ops_document"
 

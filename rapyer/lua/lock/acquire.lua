@@ -27,7 +27,7 @@ if owner and owner ~= token then
     if not redis.call("LPOS", queue, ticket) then redis.call("RPUSH", queue, ticket) end
     -- The queue outlives those in it, in case all of them die: each asks again before the lease ends that it is told.
     local keep = 2 * math.max(remaining, 0) + 60000
-    if redis.call("PTTL", queue) < keep then redis.call("PEXPIRE", queue, keep) end
+    if redis.call("PTTL", queue) < keep then redis.call("PEXPIRE", queue, string.format("%.0f", keep)) end
   end
   return { remaining, passed or false }
 end

@@ -4,7 +4,7 @@
 -- ARGV    channel of the caller, how many wait
 -- RETURNS 1, or 0 where nobody holds the lock
 -- ERRORS  -
--- FLAGS   repeatable
+-- FLAGS   repeatable allow-oom
 --- @include "lib/prelude"
 
 local lock, field, waiting = KEYS[1], "waits:" .. take(), take()

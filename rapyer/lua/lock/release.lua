@@ -6,7 +6,7 @@
 -- RETURNS {1, {token, fencing number, document as JSON text} of the caller's waiter who holds the lock now or nothing},
 --         or {0} where the lock is held no more
 -- ERRORS  -
--- FLAGS   -
+-- FLAGS   allow-oom
 --- @include "lib/handover"
 
 local token, fence, ticket = take(), take(), take()

@@ -5,7 +5,7 @@
 --         lease in milliseconds
 -- RETURNS for each 1, or 0 where the lock is held no more
 -- ERRORS  -
--- FLAGS   repeatable
+-- FLAGS   repeatable allow-oom
 --- @include "lib/prelude"
 
 local held = {}
