@@ -93,6 +93,8 @@ class AtomicRedisModel(Node):
         written = await _calls.run(document, operation)
         if written is not None:
             _session.agrees(document, self._steps())
+        elif owner is None:
+            _set(self, "_own_pk", self.pk)  # a document from now on: put into another model, it is copied
         return self
 
     async def load(self) -> Self:

@@ -116,17 +116,26 @@ class Node(BaseModel):
         """Link a nested model to where it is; one that stands elsewhere is copied first."""
         if not isinstance(value, Node):
             return value
-        present = owner_of(value)
-        if present is owner and not elsewhere(value, owner, place):
-            _set(value, "_hint", place)
-            return value
-        if present is not None or own_pk(value) is not None:
-            value = value.model_copy()
-        _set(value, "_owner", owner)
+        if not value._stands(owner, place):
+            if not value._is_free():
+                value = value.model_copy()
+            elif _session.is_recording():
+                _session.becomes_part(value)
+            _set(value, "_owner", owner)
+            if not value._was_inner:
+                type(value)._was_inner = True
         _set(value, "_hint", place)
-        if not value._was_inner:
-            type(value)._was_inner = True
         return value
+
+    def _stands(self, owner: Owner, place: Step) -> bool:
+        """Whether this is the model of that place, and no other's."""
+        return owner_of(self) is owner and not elsewhere(self, owner, place)
+
+    def _is_free(self) -> bool:
+        """Whether this is neither part of a model nor a document of its own."""
+        if owner_of(self) is not None or own_pk(self) is not None:
+            return False
+        return self._key_name is None or not _session.is_recorded(self)
 
     # -- places ----------------------------------------------------------------------------------------------------
 
@@ -295,6 +304,13 @@ class Node(BaseModel):
                 recording.add(document, *map(self._set_operation, others))
             if self._plans[name].has_models:
                 link_models(getattr(self, name))
+
+        def __delattr__(self, name: str) -> None:
+            """Forget a field; inside `pipeline()` that is refused."""
+            if _session.is_recording() and name in self._stored_names and _session.recording_of(self._document()):
+                msg = f"a pipeline cannot delete the field {name!r}: assign None or its default"
+                raise UsageError(msg)
+            super().__delattr__(name)
 
     def _link_models(self) -> None:
         for name in type(self).__pydantic_fields__:

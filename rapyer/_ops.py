@@ -113,30 +113,36 @@ _SQUASHED = _LAST_COUNTS | _ADD_UP | _JOINED
 def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Operation]]:
     """Make one operation of several in a row on the same place where the outcome is the same for every document.
 
-    In a row means: no other operation on the same top-level field of the document stands between.
+    In a row means: no other operation on the same top-level field of the document stands between. What comes before a
+    document's last `document.save` is left out, because that writes all of it.
     """
     if len(entries) == 1:
         return entries
     firsts: list[tuple[Any, Operation]] = []
     groups: dict[int, list[Operation]] = {}  # by the index of their first, where there are several
-    latest: dict[tuple[int, Step | None], int] = {}
+    latest: dict[int, dict[Step, int]] = {}  # by the document, by the field: the index of its last among the firsts
+    saved: dict[int, int] = {}  # by the document: the index of its last save among the firsts
     for entry in entries:
         document, operation = entry
-        place = (id(document), operation.touches)
-        index = latest.get(place)
-        if index is not None and _fits(firsts[index][1], operation):
-            groups.setdefault(index, [firsts[index][1]]).append(operation)
-            continue
-        if place[1] is None:
-            latest = {known: index for known, index in latest.items() if known[0] != place[0]}
+        identity, place = id(document), operation.touches
+        if place is None:
+            latest.pop(identity, None)
+            if operation.script == "document.save":
+                saved[identity] = len(firsts)
         else:
-            latest[place] = len(firsts)
+            fields = latest.setdefault(identity, {})
+            index = fields.get(place)
+            if index is not None and _fits(firsts[index][1], operation):
+                groups.setdefault(index, [firsts[index][1]]).append(operation)
+                continue
+            fields[place] = len(firsts)
         firsts.append(entry)
-    if not groups:
+    if not groups and not saved:
         return entries
     return [
         (entry[0], operation)
         for index, entry in enumerate(firsts)
+        if not saved or index >= saved.get(id(entry[0]), 0) or entry[1].script == "document.delete"
         for operation in (_merged(groups[index]) if index in groups else (entry[1],))
     ]
 

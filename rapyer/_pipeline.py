@@ -95,7 +95,7 @@ class Pipeline(Generic[T]):
         if recording is not None:
             _session._recording.reset(self._token)
         try:
-            if kind is None and recording is not None and recording.entries:
+            if kind is None and recording is not None and recording.completed():
                 outcomes = _Outcomes(recording)
                 texts, _ = await outcomes.sent(skip_missing=self._ignore)
                 outcomes.settle(texts)
@@ -140,6 +140,13 @@ class _Recorder(_session.Recording):
                 restore()
 
         return take_back
+
+    def completed(self) -> bool:
+        """Leave out what went into other models; return whether there is anything to send."""
+        parts = self.parts
+        if parts:
+            self.entries = [entry for entry in self.entries if id(entry[0]) not in parts]
+        return bool(self.entries)
 
     def put_back(self) -> None:
         """Make every model what it was."""

@@ -55,7 +55,7 @@ class Recording:
     """
 
     # Many of these may wait for the server at the same time: the fewer objects, the less there is to collect.
-    __slots__ = ("covered", "entries", "outer", "task", "touched")
+    __slots__ = ("covered", "entries", "outer", "parts", "task", "touched")
 
     def __init__(self, outer: Recording | None, document: Document | None) -> None:
         self.outer = outer
@@ -63,6 +63,8 @@ class Recording:
         self.covered = None if document is None else id(document)
         self.touched: dict[int, Document] = {}
         self.entries: list[tuple[Document, Operation]] = []
+        #: Models that were put into others: what puts one in carries what was recorded of it before.
+        self.parts: set[int] | None = None
 
     def touch(self, document: Document) -> None:
         """Take notice of a document that is about to change for the first time."""
@@ -109,6 +111,19 @@ def recordings() -> Iterator[Recording]:
         if recording.task is task:
             yield recording
         recording = recording.outer
+
+
+def is_recorded(document: object) -> bool:
+    """Whether changes of this document were collected in the running task."""
+    return is_recording() and any(id(document) in recording.touched for recording in recordings())
+
+
+def becomes_part(document: object) -> None:
+    """Take notice that a model, so far a document of its own, is part of another one from now on."""
+    for recording in recordings():
+        if id(document) in recording.touched:
+            recording.parts = recording.parts or set()
+            recording.parts.add(id(document))
 
 
 def current_task() -> asyncio.Task[Any] | None:

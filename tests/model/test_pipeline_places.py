@@ -1,10 +1,16 @@
 """`pipeline()`: what is put where, and what becomes of changes that others make to the same places."""
 
+# ruff: noqa: UP045 - old spellings of annotations work too
+
 import asyncio
+from typing import Optional
 
 import pytest
 
+import rapyer
 from rapyer import AtomicRedisModel
+from rapyer.errors import UsageError
+from rapyer.fields import Key
 
 
 class Inner(AtomicRedisModel):
@@ -116,3 +122,138 @@ async def test_a_sort_that_fails(bound):
             home.mixed.sort()
     assert home.mixed == [3, 1, 2, "a", 0]
     await _same(home)
+
+
+def _edited():
+    inner = Inner(n=1)
+    inner.n = 99
+    inner.tags.append("inner")
+    return inner
+
+
+async def _put_in_field(home):
+    home.one = _edited()
+
+
+async def _put_in_list(home):
+    home.many.append(_edited())
+
+
+async def _put_in_new_list(home):
+    home.many = [_edited(), _edited()]
+
+
+async def _put_after_an_operation(home):
+    inner = Inner(n=97)
+    await inner.n.increase(2)
+    inner.tags.append("inner")
+    home.one = inner
+
+
+async def _put_in_a_block_of_its_own(home):
+    async with home.pipeline():
+        home.one = _edited()
+
+
+async def _put_below_another(home):
+    other = await Home().save()
+    other.one = _edited()
+    other.one.n += 1
+    home.one = other.one
+
+
+NEW = [
+    _put_in_field,
+    _put_in_list,
+    _put_in_new_list,
+    _put_after_an_operation,
+    _put_in_a_block_of_its_own,
+    _put_below_another,
+]
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("put", NEW)
+async def test_a_new_model_put_in(bound, put):
+    """What a block does to a new model before it puts it in stands where it was put, and nowhere else."""
+    home = await Home(n=1, tags=["root"]).save()
+    async with rapyer.pipeline():
+        await put(home)
+    found = await Home.get(home.key)
+    assert (found.n, found.tags) == (1, ["root"])
+    inner = found.many[-1] if found.many else found.one
+    assert (inner.n, inner.tags) == (100 if put is _put_below_another else 99, ["inner"])
+    await _same(home)
+
+
+@pytest.mark.one_server
+async def test_a_saved_model_put_in(bound):
+    """A model that the block saves as a document is copied in: both get what is theirs."""
+    home = await Home().save()
+    async with rapyer.pipeline():
+        inner = Inner(n=1)
+        inner.n = 2
+        await inner.save()
+        home.one = inner
+        inner.n = 3
+    assert (home.one.n, (await Inner.get(inner.key)).n) == (2, 3)
+    await _same(home)
+
+
+class Named(AtomicRedisModel):
+    """A model whose fields say which document it is."""
+
+    name: Key[str]
+    n: int = 0
+
+
+class Group(AtomicRedisModel):
+    """What such models are put into."""
+
+    best: Optional[Named] = None
+
+
+@pytest.mark.one_server
+async def test_a_changed_document_put_in(bound):
+    """What was done to a document by its key is not lost when it is put into another model."""
+    await Named(name="ada").save()
+    group = await Group().save()
+    async with rapyer.pipeline():
+        named = Named(name="ada")
+        await named.n.increase(5)
+        group.best = named
+    assert ((await Named.get("ada")).n, group.best.n) == (5, 5)
+    await _same(group)
+
+
+async def test_a_new_document_is_changed_and_saved(bound):
+    """What a block does to a model before it saves it is in what it saves."""
+    async with rapyer.pipeline():
+        home = Home(n=1)
+        home.n = 5
+        home.tags.append("x")
+        await home.save()
+        home.n += 1
+    assert (home.n, home.tags) == (6, ["x"])
+    await _same(home)
+
+
+async def test_changes_before_a_save(bound):
+    """A save writes all, whatever was recorded before it: also to a document that is gone."""
+    home = await Home().save()
+    async with home.pipeline():
+        home.n += 1
+        await home.delete()
+        await home.save()
+        home.tags.append("a")
+    assert (home.n, home.tags) == (1, ["a"])
+    await _same(home)
+
+
+async def test_no_field_is_deleted(bound):
+    """`del` of a field is refused inside a block, which could not carry it out."""
+    home = await Home(n=1).save()
+    async with home.pipeline():
+        with pytest.raises(UsageError, match="'n'"):
+            del home.n
+    assert home.n == 1
