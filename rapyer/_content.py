@@ -1,11 +1,12 @@
 """Two views of what a model holds: put aside and brought back, and compared as JSON.
 
-`freeze` keeps every list, dict, set and model of a tree with what was in it, and gives what puts that back into the
-same objects, so that whoever holds one sees it as it was.
+`freeze` keeps every list, dict, set, deque, dataclass and model of a tree with what was in it, and gives what puts that
+back into the same objects, so that whoever holds one sees it as it was.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,17 @@ from pydantic_core import PydanticSerializationError
 
 from rapyer import _codec
 from rapyer._ops import Operation
+from rapyer.types import RedisBytes, RedisDatetime, RedisFloat, RedisInt, RedisStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from rapyer._path import Steps
 
-_CHANGEABLE = (list, dict, set, BaseModel)
-_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
+#: Of these there is nothing to put aside.
+_SCALARS = frozenset(
+    {str, int, float, bool, bytes, type(None), RedisStr, RedisInt, RedisFloat, RedisBytes, RedisDatetime}
+)
 
 
 def freeze(model: BaseModel) -> Callable[[], None]:
@@ -46,20 +50,42 @@ def _remember(value: Any, undo: list[Any]) -> None:
         fields, extra = value.__dict__.copy(), value.__pydantic_extra__
         content: Any = (fields, value.__pydantic_fields_set__.copy(), extra and extra.copy())
         undo += (_refill_model, value, content)
-        items = fields.values()
+        items = (*fields.values(), *extra.values()) if extra else fields.values()
     elif isinstance(value, list):
         items = content = list.copy(value)
         undo += (_refill_list, value, content)
     elif isinstance(value, dict):
-        content = dict.copy(value)
+        content = _plain(value).copy(value)
         undo += (_refill_dict, value, content)
         items = content.values()
-    else:
+    elif isinstance(value, set):
         undo += (_refill_set, value, set.copy(value))
         return  # members of a set do not change
+    else:
+        items = _remember_other(value, undo)
     for item in items:
-        if item.__class__ not in _SCALARS and isinstance(item, _CHANGEABLE):
+        if item.__class__ not in _SCALARS:
             _remember(item, undo)
+
+
+def _remember_other(value: Any, undo: list[Any]) -> Iterable[Any]:
+    """Put aside a plain value that changes in place, if it is one; return what is in it."""
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, deque):
+        items = list(value)
+        undo += (_refill_deque, value, items)
+        return items
+    names = getattr(type(value), "__dataclass_fields__", ())
+    content = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    if content:
+        undo += (_refill_dataclass, value, content)
+    return content.values()
+
+
+def _plain(value: dict[Any, Any]) -> Any:
+    # A dict in a document records what its own methods do, and an ordered one has to keep its order.
+    return OrderedDict if isinstance(value, OrderedDict) else dict
 
 
 def _refill_list(value: list[Any], items: list[Any]) -> None:
@@ -67,13 +93,23 @@ def _refill_list(value: list[Any], items: list[Any]) -> None:
 
 
 def _refill_dict(value: dict[Any, Any], entries: dict[Any, Any]) -> None:
-    dict.clear(value)
-    dict.update(value, entries)
+    _plain(value).clear(value)
+    _plain(value).update(value, entries)
 
 
 def _refill_set(value: set[Any], members: set[Any]) -> None:
     set.clear(value)
     set.update(value, members)
+
+
+def _refill_deque(value: deque[Any], items: list[Any]) -> None:
+    value.clear()
+    value.extend(items)
+
+
+def _refill_dataclass(value: Any, content: dict[str, Any]) -> None:
+    for name, item in content.items():
+        object.__setattr__(value, name, item)
 
 
 def _refill_model(model: BaseModel, content: tuple[dict[str, Any], set[str], dict[str, Any] | None]) -> None:

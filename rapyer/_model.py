@@ -9,9 +9,10 @@ from pydantic import ValidationError
 from rapyer import _blocks, _calls, _classes, _codec, _keys, _ops, _query, _session
 from rapyer._blocks import LockBlock, LockOptions
 from rapyer._dispatch import Where, dispatcher
-from rapyer._node import Node, owner_of
+from rapyer._node import Node
 from rapyer._ops import Operation
 from rapyer._pipeline import Pipeline
+from rapyer._placed import owner_of
 from rapyer.errors import CorruptDocument, KeyNotFound, UsageError
 from rapyer.types._base import decode, load_text
 

@@ -10,17 +10,17 @@ Rules:
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, ValidationError
+from pydantic import ConfigDict, PydanticSchemaGenerationError, ValidationError
 
-from rapyer import _classes, _codec, _content, _keys, _session, _storable, _validity
+from rapyer import _classes, _codec, _content, _session, _storable, _validity
 from rapyer._ops import Operation
-from rapyer._path import absolute, render
+from rapyer._placed import Placed, owner_of
 from rapyer._schema import FieldReaders, FieldWriters
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
-from rapyer.types._base import STORAGE_CONFIG, decode, elsewhere, link_models, remembered
+from rapyer.types._base import STORAGE_CONFIG, decode, link_models, remembered
 from rapyer.types._container import PLAIN, Container, adopt
 
 if TYPE_CHECKING:
@@ -32,23 +32,19 @@ if TYPE_CHECKING:
 
     from rapyer._link import Owner
     from rapyer._ops import Argument
-    from rapyer._path import Step, Steps
-    from rapyer.types._base import Plan
+    from rapyer._path import Step
 
-_N = TypeVar("_N", bound="Node")
 _set = object.__setattr__
 
 
-class Node(BaseModel):
+class Node(Placed):
     """A model that is a document or stands in one."""
 
-    __slots__ = ("_hint", "_own_pk", "_owner")
+    __slots__ = ()
 
     model_config: ClassVar[ConfigDict] = ConfigDict(validate_assignment=True, **STORAGE_CONFIG)
 
     Meta: ClassVar[Any] = RedisConfig()
-    #: The class that plain models are linked with, which has all public methods.
-    _public: ClassVar[Any] = None
     _plans: ClassVar[_classes.Plans]
     _readers: ClassVar[FieldReaders]
     _writers: ClassVar[FieldWriters]
@@ -58,16 +54,10 @@ class Node(BaseModel):
     _stored_names: ClassVar[Any]
     #: Fields that Pydantic's own `__setattr__` would have its validator assign, and do nothing else.
     _assigned: ClassVar[frozenset[str]] = frozenset()
-    _key_name: ClassVar[Any] = None
-    #: The hash tag that leads the pk, and the fields that the key is made of.
-    _tag: ClassVar[Any] = ()
+    #: The fields that the key is made of.
     _key_fields: ClassVar[frozenset[str]] = frozenset()
-    #: Whether an instance of this class ever stood in another model; asking a slot that is empty is slow.
-    _was_inner: ClassVar[bool] = False
-    _rapyer_plain: ClassVar[Any] = None
 
     if TYPE_CHECKING:
-        _hint: ClassVar[Any]  # not a field to a type checker
 
         @classmethod
         def _read_document(cls, key: str, text: bytes) -> Self: ...
@@ -111,83 +101,6 @@ class Node(BaseModel):
         reworked: CoreSchema = _storable.rework_model(cls, schema, handler, Node._public)
         return reworked
 
-    @classmethod
-    def _wrap(cls, value: Any, owner: Owner, place: Step, _: Plan) -> Any:
-        """Link a nested model to where it is; one that stands elsewhere is copied first."""
-        if not isinstance(value, Node):
-            return value
-        if not value._stands(owner, place):
-            if not value._is_free():
-                value = value.model_copy()
-            elif _session.is_recording():
-                _session.becomes_part(value)
-            _set(value, "_owner", owner)
-            if not value._was_inner:
-                type(value)._was_inner = True
-        _set(value, "_hint", place)
-        return value
-
-    def _stands(self, owner: Owner, place: Step) -> bool:
-        """Whether this is the model of that place, and no other's."""
-        return owner_of(self) is owner and not elsewhere(self, owner, place)
-
-    def _is_free(self) -> bool:
-        """Whether this is neither part of a model nor a document of its own."""
-        if owner_of(self) is not None or own_pk(self) is not None:
-            return False
-        return self._key_name is None or not _session.is_recorded(self)
-
-    # -- places ----------------------------------------------------------------------------------------------------
-
-    def _document(self) -> Any:
-        owner = owner_of(self) if self._was_inner else None
-        return self if owner is None else owner._document()
-
-    def _steps(self) -> Steps:
-        owner = owner_of(self) if self._was_inner else None
-        return () if owner is None else (*owner._steps(), owner._place_of(self, self._hint))
-
-    @property
-    def pk(self) -> str:
-        """The primary key: the `KeyAnnotation` field as text, else a UUID4 of this instance.
-
-        With `Meta.hash_tag` the tag leads it: `{customer-7}:<the rest>`.
-        """
-        if self._key_name is not None:
-            return _classes.tagged(_classes.pk_text(self.__dict__[self._key_name]), self._tag, self.__dict__)
-        own = own_pk(self)
-        if own is None:
-            own = _classes.tagged(_keys.new_pks(1)[0], self._tag, self.__dict__)
-            _set(self, "_own_pk", own)
-        return own
-
-    @property
-    def key(self) -> str:
-        """The Redis key of the document: `{prefix}:{pk}`; a nested model has its root's."""
-        document: Any = self._document() if self._was_inner else self
-        own = own_pk(document) if document._key_name is None else None
-        return _keys.document_key(document.class_key_initials(), own or document.pk)
-
-    @property
-    def field_name(self) -> str:
-        """A nested model's own name: its field, its key in a dict, its index in a list; empty at the root."""
-        owner = owner_of(self)
-        return "" if owner is None else str(owner._place_of(self, self._hint))
-
-    @property
-    def field_path(self) -> str:
-        """The path from the document's root: `.profile.address`; empty at the root."""
-        return render(self._steps())
-
-    @property
-    def json_path(self) -> str:
-        """The JSONPath as Redis takes it: `$` at the root, else `$` and `field_path`."""
-        return absolute(self._steps())
-
-    def is_inner_model(self) -> bool:
-        """Return True if this model is a field of another or an element of its containers."""
-        return owner_of(self) is not None
-
     # -- the owner's side of links ---------------------------------------------------------------------------------
 
     def _place_of(self, child: object, hint: Step) -> Step:
@@ -203,7 +116,8 @@ class Node(BaseModel):
         return self.__dict__.get(str(place)) is child
 
     def _put(self, place: Step, value: Any) -> None:
-        self.__dict__[str(place)] = adopt(self.__dict__.get(str(place)), value)
+        name = str(place)
+        self.__dict__[name] = adopt(self.__dict__.get(name), value, self, name)
 
     def _decode(self, place: Step, text: bytes) -> Any:
         if place not in type(self).__pydantic_fields__:
@@ -261,12 +175,18 @@ class Node(BaseModel):
         self._take_over(self._read_document(key, text))
         _session.agrees(self._document())
 
+    def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
+        if type(new) is not type(self) or not self._takes_place(owner, place):
+            return new
+        self._take_over(new)
+        return self
+
     def _take_over(self, new: Node) -> None:
         """Become what another instance holds, which is of no use then; nested models and containers stay the same."""
         fresh = new.__dict__
         for name, present in self.__dict__.items():
             if present.__class__ not in PLAIN and name in fresh:
-                fresh[name] = adopt(present, fresh[name])
+                fresh[name] = adopt(present, fresh[name], self, name)
         _set(self, "__dict__", fresh)
         _set(self, "__pydantic_fields_set__", new.__pydantic_fields_set__)
         _set(self, "__pydantic_extra__", new.__pydantic_extra__)
@@ -339,60 +259,8 @@ class Node(BaseModel):
             else:
                 self._put(name, decode(self, name, text))
 
-    # -- copies ----------------------------------------------------------------------------------------------------
-
-    def __copy__(self) -> Self:
-        """Return a copy with the same pk and no place in another document."""
-        return _with_pk_of(self, super().__copy__())
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Return a deep copy with the same pk and no place in another document."""
-        return _with_pk_of(self, super().__deepcopy__(memo))
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickle the linked form of a plain model by the plain model's name."""
-        if self._rapyer_plain is None:
-            return super().__reduce_ex__(protocol)
-        return _storable.new_linked, (self._rapyer_plain, Node._public), self.__getstate__()
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Pickle with the pk and without links."""
-        return {**super().__getstate__(), "_own_pk": self.pk if owner_of(self) is None else None}
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Take up what was pickled."""
-        own = state.pop("_own_pk", None)
-        super().__setstate__(state)
-        if own is not None:
-            _set(self, "_own_pk", own)
-
 
 _NOTHING: Any = object()
-_owner_slot = Node.__dict__["_owner"]
-_pk_slot = Node.__dict__["_own_pk"]
-
-
-def owner_of(model: Node) -> Any:
-    if not model._was_inner:
-        return None
-    try:
-        return _owner_slot.__get__(model)
-    except AttributeError:
-        return None
-
-
-def own_pk(model: Node) -> str | None:
-    try:
-        own: str = _pk_slot.__get__(model)
-    except AttributeError:
-        return None
-    return own
-
-
-def _with_pk_of(model: Node, copy: _N) -> _N:
-    if owner_of(model) is None:
-        _set(copy, "_own_pk", model.pk)
-    return copy
 
 
 class _AnyName:

@@ -165,8 +165,8 @@ class RedisType(Linked):
         """Return the plain value, deep, without any tie to the document."""
         raise NotImplementedError  # pragma: no cover - every type has its own
 
-    def _adopt(self, new: Any) -> Any:
-        """Return what to keep at this value's place, which now holds another."""
+    def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
+        """Return what to keep at a place that held this value and now holds another."""
         raise NotImplementedError  # pragma: no cover - both kinds have their own
 
     def __reduce_ex__(self, _: Any) -> Any:
@@ -244,7 +244,7 @@ class Immutable(RedisType):
         """Return the plain value."""
         return self._plain(self)
 
-    def _adopt(self, new: Any) -> Any:
+    def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:  # noqa: ARG002 - containers need them
         return self if self == new else new
 
     def _accept(self, text: bytes) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _session
 from rapyer._ops import Operation
-from rapyer.types._base import Plan, RedisType, decode, link_models, remembered
+from rapyer.types._base import Plan, RedisType, decode, elsewhere, link_models, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -64,8 +64,8 @@ class Container(RedisType):
     def _get(self, place: Step) -> Any:
         raise NotImplementedError  # pragma: no cover
 
-    def _adopt(self, new: Any) -> Any:
-        if not isinstance(new, self._plain):
+    def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
+        if not isinstance(new, self._plain) or self._owner is not owner or elsewhere(self, owner, place):
             return new
         self._replace(new)
         return self
@@ -166,20 +166,16 @@ def is_there(value: Any, present: Any) -> bool:
     return value is present and hasattr(value, "_link_models")
 
 
-def adopt(present: Any, new: Any) -> Any:
+def adopt(present: Any, new: Any, owner: Owner, place: Step) -> Any:
     """Return what to keep at a place that held `present` and now holds `new`: the same object where that can be.
 
-    A variable that a caller holds on a list, a dict or a nested model stays the one in the model.
+    A variable that a caller holds on a list, a dict or a nested model stays the one in the model. One that stands at
+    another place as well is left alone.
     """
-    if present.__class__ in PLAIN:
+    if present.__class__ in PLAIN or new is present:
         return new
-    if isinstance(present, RedisType):
-        return present._adopt(new)
-    take_over = getattr(present, "_take_over", None)
-    if take_over is not None and type(new) is type(present):
-        take_over(new)
-        return present
-    return new
+    take = getattr(present, "_adopt", None)
+    return new if take is None else take(new, owner, place)
 
 
 def plain_copy(value: Any) -> Any:

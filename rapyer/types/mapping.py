@@ -69,7 +69,8 @@ class RedisDict(Container, dict[str, T]):
         return dict.get(self, str(place), _MISSING) is child
 
     def _put(self, place: Step, value: Any) -> None:
-        dict.__setitem__(self, str(place), adopt(dict.get(self, str(place)), value))
+        key = str(place)
+        dict.__setitem__(self, key, adopt(dict.get(self, key), value, self, key))
 
     def _get(self, place: Step) -> Any:
         return self[str(place)]
@@ -77,7 +78,7 @@ class RedisDict(Container, dict[str, T]):
     def _replace(self, value: dict[str, Any]) -> None:
         for key, present in dict.items(self):
             if present.__class__ not in PLAIN and key in value:
-                value[key] = adopt(present, value[key])
+                value[key] = adopt(present, value[key], self, key)
         dict.clear(self)
         dict.update(self, value)
 

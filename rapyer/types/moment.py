@@ -11,7 +11,9 @@ from rapyer.types._base import Immutable
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from rapyer._link import Owner
     from rapyer._ops import Argument
+    from rapyer._path import Step
 
 __all__ = ["RedisDatetime"]
 
@@ -26,7 +28,7 @@ class RedisDatetime(Immutable, datetime):
         def __get__(self, instance: object, owner: Any = None) -> Self: ...
         def __set__(self, instance: object, value: datetime) -> None: ...
 
-    def _adopt(self, new: Any) -> Any:
+    def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:  # noqa: ARG002 - containers need them
         # Moments are equal across offsets.
         return self if self == new and str(self) == str(new) else new
 

@@ -116,7 +116,7 @@ class RedisFloat(Immutable, float):
         def clone(self) -> float:
             """Return the plain double."""
 
-    def _adopt(self, new: Any) -> Any:
+    def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:  # noqa: ARG002 - containers need them
         # Zero equals negative zero.
         return self if self == new and repr(self) == repr(new) else new
 

@@ -60,14 +60,16 @@ class RedisList(Container, list[T]):
         return isinstance(place, int) and 0 <= place < len(self) and list.__getitem__(self, place) is child
 
     def _put(self, place: Step, value: Any) -> None:
-        list.__setitem__(self, _index(place), adopt(list.__getitem__(self, _index(place)), value))
+        index = _index(place)
+        list.__setitem__(self, index, adopt(list.__getitem__(self, index), value, self, index))
 
     def _get(self, place: Step) -> Any:
         return self[_index(place)]
 
     def _replace(self, value: list[Any]) -> None:
         present = list(list.__iter__(self))
-        kept = [adopt(old, new) for old, new in zip(present, value, strict=False)]
+        pairs = enumerate(zip(present, value, strict=False))
+        kept = [adopt(old, new, self, index) for index, (old, new) in pairs]
         list.__setitem__(self, slice(None), [*kept, *value[len(kept) :]])
 
     def _touch(self, index: Any, item: Any) -> Any:

@@ -3,7 +3,10 @@
 # ruff: noqa: UP045 - old spellings of annotations work too
 
 import asyncio
-from typing import Optional
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any, Optional
 
 import pytest
 
@@ -257,3 +260,51 @@ async def test_no_field_is_deleted(bound):
         with pytest.raises(UsageError, match="'n'"):
             del home.n
     assert home.n == 1
+
+
+@dataclass
+class Point:
+    """A plain value that changes in place."""
+
+    x: int = 0
+    seen: list[int] = dataclass_field(default_factory=list)
+
+
+class Odd(AtomicRedisModel):
+    """Fields whose values change in place and have no operations."""
+
+    model_config = {"extra": "allow"}
+
+    pair: tuple[Inner, list[int]] = (Inner(), [1])
+    point: Point = Point()
+    queue: deque[list[int]] = deque([[1]])
+    order: OrderedDict[str, list[int]] = OrderedDict({"a": [1], "b": [2]})
+    numbers: dict[int, list[int]] = {1: [1]}
+    free: Any = {"a": [1]}
+
+
+async def test_a_body_that_raises(bound):
+    """Whatever changed in place is as it was on entry, in the same objects."""
+    odd = await Odd(more=[1]).save()
+
+    async def block():
+        async with odd.pipeline():
+            inner, numbers = odd.pair
+            inner.n = 9
+            numbers.append(2)
+            odd.point.x = 5
+            odd.point.seen.append(1)
+            odd.queue[0].append(2)
+            odd.queue.appendleft([])
+            odd.order["a"].append(2)
+            odd.order.move_to_end("a")
+            odd.numbers[1].append(2)
+            odd.free["a"].append(2)
+            odd.more.append(2)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await block()
+    assert odd == Odd(more=[1])
+    assert list(odd.order) == ["a", "b"]
+    await _same(odd)

@@ -61,6 +61,7 @@ LAYERS = {
     "_content": 7.5,
     "_classes": 7.8,
     "_validity": 7.9,
+    "_placed": 7.9,
     "_node": 8,
     "_blocks": 8,
     "_model": 8.5,

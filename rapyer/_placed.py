@@ -1,0 +1,187 @@
+"""Where a model is: a document of its own, by its key, or a place in another model.
+
+Rules:
+- A model knows its owner and the place it was found at; the owner knows the rest. One without owner is a document.
+- No model stands at two places: one that is put in where it cannot stand is copied.
+- A copy has the same pk and no place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel
+
+from rapyer import _classes, _keys, _session, _storable
+from rapyer._path import absolute, render
+from rapyer.types._base import elsewhere
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from rapyer._link import Owner
+    from rapyer._path import Step, Steps
+    from rapyer.types._base import Plan
+
+_P = TypeVar("_P", bound="Placed")
+_set = object.__setattr__
+
+
+class Placed(BaseModel):
+    """A model with a key, or with an owner."""
+
+    __slots__ = ("_hint", "_own_pk", "_owner")
+
+    #: The class that plain models are linked with, which has all public methods.
+    _public: ClassVar[Any] = None
+    _rapyer_plain: ClassVar[Any] = None
+    _key_name: ClassVar[Any] = None
+    #: The hash tag that leads the pk.
+    _tag: ClassVar[Any] = ()
+    #: Whether an instance of this class ever stood in another model; asking a slot that is empty is slow.
+    _was_inner: ClassVar[bool] = False
+
+    if TYPE_CHECKING:
+        _hint: ClassVar[Any]  # not a field to a type checker
+
+        @classmethod
+        def class_key_initials(cls) -> str: ...
+
+    @classmethod
+    def _wrap(cls, value: Any, owner: Owner, place: Step, _: Plan) -> Any:
+        """Link a nested model to where it is; one that stands elsewhere is copied first."""
+        if not isinstance(value, Placed):
+            return value
+        if not value._takes_place(owner, place):
+            value = value.model_copy()
+            value._link(owner, place)
+        return value
+
+    def _takes_place(self, owner: Owner, place: Step) -> bool:
+        """Whether this is the model of that place; one that is free becomes it."""
+        if owner_of(self) is owner and not elsewhere(self, owner, place):
+            _set(self, "_hint", place)
+            return True
+        if not self._is_free():
+            return False
+        if _session.is_recording():
+            _session.becomes_part(self)
+        self._link(owner, place)
+        return True
+
+    def _link(self, owner: Owner, place: Step) -> None:
+        _set(self, "_owner", owner)
+        _set(self, "_hint", place)
+        if not self._was_inner:
+            type(self)._was_inner = True
+
+    def _is_free(self) -> bool:
+        """Whether this is neither part of a model nor a document of its own."""
+        if owner_of(self) is not None or own_pk(self) is not None:
+            return False
+        return self._key_name is None or not _session.is_recorded(self)
+
+    # -- places ----------------------------------------------------------------------------------------------------
+
+    def _document(self) -> Any:
+        owner = owner_of(self) if self._was_inner else None
+        return self if owner is None else owner._document()
+
+    def _steps(self) -> Steps:
+        owner = owner_of(self) if self._was_inner else None
+        return () if owner is None else (*owner._steps(), owner._place_of(self, self._hint))
+
+    @property
+    def pk(self) -> str:
+        """The primary key: the `KeyAnnotation` field as text, else a UUID4 of this instance.
+
+        With `Meta.hash_tag` the tag leads it: `{customer-7}:<the rest>`.
+        """
+        if self._key_name is not None:
+            return _classes.tagged(_classes.pk_text(self.__dict__[self._key_name]), self._tag, self.__dict__)
+        own = own_pk(self)
+        if own is None:
+            own = _classes.tagged(_keys.new_pks(1)[0], self._tag, self.__dict__)
+            _set(self, "_own_pk", own)
+        return own
+
+    @property
+    def key(self) -> str:
+        """The Redis key of the document: `{prefix}:{pk}`; a nested model has its root's."""
+        document: Any = self._document() if self._was_inner else self
+        own = own_pk(document) if document._key_name is None else None
+        return _keys.document_key(document.class_key_initials(), own or document.pk)
+
+    @property
+    def field_name(self) -> str:
+        """A nested model's own name: its field, its key in a dict, its index in a list; empty at the root."""
+        owner = owner_of(self)
+        return "" if owner is None else str(owner._place_of(self, self._hint))
+
+    @property
+    def field_path(self) -> str:
+        """The path from the document's root: `.profile.address`; empty at the root."""
+        return render(self._steps())
+
+    @property
+    def json_path(self) -> str:
+        """The JSONPath as Redis takes it: `$` at the root, else `$` and `field_path`."""
+        return absolute(self._steps())
+
+    def is_inner_model(self) -> bool:
+        """Return True if this model is a field of another or an element of its containers."""
+        return owner_of(self) is not None
+
+    # -- copies ----------------------------------------------------------------------------------------------------
+
+    def __copy__(self) -> Self:
+        """Return a copy with the same pk and no place in another document."""
+        return _with_pk_of(self, super().__copy__())
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return a deep copy with the same pk and no place in another document."""
+        return _with_pk_of(self, super().__deepcopy__(memo))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the linked form of a plain model by the plain model's name."""
+        if self._rapyer_plain is None:
+            return super().__reduce_ex__(protocol)
+        return _storable.new_linked, (self._rapyer_plain, self._public), self.__getstate__()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Pickle with the pk and without links."""
+        return {**super().__getstate__(), "_own_pk": self.pk if owner_of(self) is None else None}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Take up what was pickled."""
+        own = state.pop("_own_pk", None)
+        super().__setstate__(state)
+        if own is not None:
+            _set(self, "_own_pk", own)
+
+
+_owner_slot = Placed.__dict__["_owner"]
+_pk_slot = Placed.__dict__["_own_pk"]
+
+
+def owner_of(model: Placed) -> Any:
+    if not model._was_inner:
+        return None
+    try:
+        return _owner_slot.__get__(model)
+    except AttributeError:
+        return None
+
+
+def own_pk(model: Placed) -> str | None:
+    try:
+        own: str = _pk_slot.__get__(model)
+    except AttributeError:
+        return None
+    return own
+
+
+def _with_pk_of(model: Placed, copy: _P) -> _P:
+    if owner_of(model) is None:
+        _set(copy, "_own_pk", model.pk)
+    return copy
