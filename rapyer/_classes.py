@@ -15,7 +15,7 @@ from rapyer import _convert
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 from rapyer.fields import KeyAnnotation
-from rapyer.types._base import STORAGE_CONFIG, Plan
+from rapyer.types._base import STORAGE_CONFIG, Plan, RedisType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,6 +83,19 @@ class Field:
     def __delete__(self, model: Any) -> None:
         """Forget a value, as Pydantic's models do."""
         del model.__dict__[self._name]
+
+
+class KeyField(Field):
+    """Gives values that refuse operations: those would make the key another document's."""
+
+    __slots__ = ()
+
+    def __get__(self, model: Any, owner: Any = None) -> Any:
+        """Return the linked value, marked."""
+        value = super().__get__(model, owner)
+        if isinstance(value, RedisType):
+            value._of_key = True
+        return value
 
 
 def make_config(cls: type[Any], own: Any) -> RedisConfig:

@@ -17,7 +17,7 @@ from rapyer.errors import CorruptDocument, KeyNotFound, UsageError
 from rapyer.types._base import decode, load_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import Awaitable, Mapping
 
     from typing_extensions import Self
 
@@ -50,7 +50,11 @@ class AtomicRedisModel(Node):
             self: Self = cls.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False)
         except ValidationError as error:
             raise CorruptDocument(key) from error
-        _set(self, "_own_pk", _keys.pk_of(cls.class_key_initials(), key))
+        pk = _keys.pk_of(cls.class_key_initials(), key)
+        _set(self, "_own_pk", pk)
+        if cls._key_fields and not self._makes(pk):
+            reason = ValueError(f"{' and '.join(sorted(cls._key_fields))} in it are those of another key")
+            raise CorruptDocument(key) from reason
         return self
 
     @classmethod
@@ -109,7 +113,7 @@ class AtomicRedisModel(Node):
         Raises:
             KeyNotFound: there is no document.
             PathNotFound: only nested: this part is gone.
-            CorruptDocument: what is stored does not validate.
+            CorruptDocument: what is stored does not validate, or is another key's.
         """
         owner = owner_of(self)
         if owner is None:
@@ -224,13 +228,6 @@ class AtomicRedisModel(Node):
         for name in stored:
             _session.agrees(document, (*self._steps(), name))
 
-    def _check_key_is_not(self, names: Iterable[str]) -> None:
-        keys = self._key_fields.intersection(names) if self._key_fields else None
-        if keys and owner_of(self) is None:
-            given = " and ".join(sorted(keys))
-            msg = f"{given!r} is the key of {type(self).__name__}: save() a copy with another one instead"
-            raise UsageError(msg)
-
     def _check_fields(self, names: Mapping[str, Any]) -> None:
         unknown = sorted(names.keys() - type(self).__pydantic_fields__.keys())
         if unknown:
@@ -252,7 +249,7 @@ class AtomicRedisModel(Node):
         Raises:
             KeyNotFound: there is none, or it is another class's.
             WrongType: the key holds something that is no document.
-            CorruptDocument: what is stored does not validate.
+            CorruptDocument: what is stored does not validate, or is another key's.
         """
         full = cls._full_key(key)
         return cls._read_document(full, await cls._load_text(full))

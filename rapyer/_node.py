@@ -83,7 +83,7 @@ class Node(Placed):
         if Node._public is None:
             return  # the public class itself
         for name in cls.__pydantic_fields__:
-            setattr(cls, name, _classes.Field(name))
+            setattr(cls, name, (_classes.KeyField if name in cls._key_fields else _classes.Field)(name))
         if cls._rapyer_plain is None:
             _classes.check_names(cls, Node._public)
             _classes.check_config(cls)
@@ -240,6 +240,13 @@ class Node(Placed):
     def _check_key_stays(self, name: str) -> None:
         if owner_of(self) is None and _session.recording_of(self._document()) is not None:
             msg = f"{name!r} is the key of {type(self).__name__}: a pipeline cannot change it"
+            raise UsageError(msg)
+
+    def _check_key_is_not(self, names: Iterable[str]) -> None:
+        keys = self._key_fields.intersection(names) if self._key_fields else None
+        if keys and owner_of(self) is None:
+            given = " and ".join(sorted(keys))
+            msg = f"{given!r} is the key of {type(self).__name__}: save() a copy with another one instead"
             raise UsageError(msg)
 
     def _set_operation(self, name: str) -> Operation:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from rapyer import _classes, _keys, _session, _storable
 from rapyer._path import absolute, render
+from rapyer.errors import UsageError
 from rapyer.types._base import elsewhere
 
 if TYPE_CHECKING:
@@ -104,6 +105,15 @@ class Placed(BaseModel):
             own = _classes.tagged(_keys.new_pks(1)[0], self._tag, self.__dict__)
             _set(self, "_own_pk", own)
         return own
+
+    def _makes(self, pk: str) -> bool:
+        """Whether the fields that the key is made of make this one."""
+        if self._key_name is not None:
+            return self.pk == pk
+        try:
+            return pk.startswith(_classes.tagged("", self._tag, self.__dict__))
+        except UsageError:
+            return False
 
     @property
     def key(self) -> str:

@@ -183,7 +183,7 @@ class CrossSlot(RapyerError):
 
 
 class CorruptDocument(RapyerError):
-    """What is stored under the key does not validate; the Pydantic error is the cause.
+    """What is stored under the key does not validate, or is another key's; the cause names the fields.
 
     Args:
         key: the document's Redis key.

@@ -136,6 +136,8 @@ class RedisType(Linked):
 
     _plain: ClassVar[type[Any]] = object
     _done: tuple[Any, tuple[Operation, ...]] | None = None
+    #: Whether this is a field that its model's key is made of; to be asked before `_check_key_stays`.
+    _of_key = False
 
     if TYPE_CHECKING:
         # A field is read as its Redis type; each type's `__set__` says what may be assigned or given to the model. Its
@@ -186,7 +188,10 @@ class RedisType(Linked):
             PathNotFound: what the value is in is gone.
             LockLost: a lock this task holds on the document was lost.
             OutcomeUnknown: the connection was lost before the answer.
+            UsageError: the model's key is made of it.
         """
+        if self._of_key:
+            self._check_key_stays()
         owner, place = self._standing()
         operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
         if await _calls.run(self._document(), operation) is not None:
@@ -211,6 +216,10 @@ class RedisType(Linked):
     def _accept(self, text: bytes) -> Any:
         """Put what Redis holds into this value's place and return it linked."""
         raise NotImplementedError  # pragma: no cover - both kinds have their own
+
+    def _check_key_stays(self) -> None:
+        owner: Any = self._linked()
+        owner._check_key_is_not((str(self._hint),))
 
     def _recording(self) -> _session.Recording | None:
         if self._owner is None or not _session.is_recording():

@@ -76,7 +76,10 @@ class RedisDatetime(Immutable, datetime):
             KeyNotFound: the document is gone; nothing is recreated.
             PathNotFound, WrongType: there is no timestamp at this place any more.
             LockLost, OutcomeUnknown: as for every write.
+            UsageError: the model's key is made of it.
         """
+        if self._of_key:
+            self._check_key_stays()
         recording = self._recording()
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.

@@ -47,10 +47,13 @@ class RedisInt(Immutable, int):
             KeyNotFound: the document is gone; nothing is recreated.
             PathNotFound, WrongType: there is no integer at this place any more.
             LockLost, OutcomeUnknown: as for every write.
+            UsageError: the model's key is made of it.
         """
         if not isinstance(amount, int):
             msg = f"increase() of an integer takes an integer, not {type(amount).__name__}"
             raise TypeError(msg)
+        if self._of_key:
+            self._check_key_stays()
         self._check(amount)
         recording = self._recording() if _session.is_recording() else None
         if recording is not None:
@@ -141,7 +144,10 @@ class RedisFloat(Immutable, float):
             KeyNotFound: the document is gone; nothing is recreated.
             PathNotFound, WrongType: there is no number at this place any more.
             LockLost, OutcomeUnknown: as for every write.
+            UsageError: the model's key is made of it.
         """
+        if self._of_key:
+            self._check_key_stays()
         self._check(float(amount))
         recording = self._recording()
         if recording is not None:

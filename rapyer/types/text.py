@@ -42,7 +42,10 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
             KeyNotFound: the document is gone; nothing is recreated.
             PathNotFound, WrongType: there is no text at this place any more.
             LockLost, OutcomeUnknown: as for every write.
+            UsageError: the model's key is made of it.
         """
+        if self._of_key:
+            self._check_key_stays()
         recording = self._recording()
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.

@@ -1,0 +1,126 @@
+"""The fields that a document's key is made of: nothing makes them those of another document."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from rapyer import AtomicRedisModel
+from rapyer.errors import CorruptDocument, UsageError
+from rapyer.fields import Key
+
+
+class User(AtomicRedisModel):
+    """Its name is its key."""
+
+    name: Key[str]
+    n: int = 0
+
+
+class Counter(AtomicRedisModel):
+    """Its number is its key."""
+
+    number: Key[int]
+    n: int = 0
+
+
+class Rate(AtomicRedisModel):
+    """A double as its key."""
+
+    rate: Key[float]
+
+
+class Day(AtomicRedisModel):
+    """A moment as its key."""
+
+    at: Key[datetime]
+
+
+class Order(AtomicRedisModel):
+    """A field is the hash tag of its key."""
+
+    shop: str
+    n: int = 0
+
+    class Meta:
+        """Which field."""
+
+        hash_tag = "shop"
+
+
+class Crew(AtomicRedisModel):
+    """Users in another document."""
+
+    users: list[User] = []
+    first: User = User(name="first")
+
+
+NOON = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
+CHANGES = [
+    (lambda: User(name="ada"), lambda user: user.name.aappend("X")),
+    (lambda: User(name="ada"), lambda user: user.name.save()),
+    (lambda: User(name="ada"), lambda user: user.aupdate(name="X")),
+    (lambda: Counter(number=1), lambda counter: counter.number.increase()),
+    (lambda: Rate(rate=0.5), lambda rate: rate.rate.increase()),
+    (lambda: Day(at=NOON), lambda day: day.at.aadd(timedelta(days=1))),
+    (lambda: Order(shop="a"), lambda order: order.shop.aappend("b")),
+]
+
+
+@pytest.mark.parametrize(("make", "change"), CHANGES)
+async def test_no_operation_changes_the_key(bound, make, change):
+    """UsageError before anything is sent or recorded, alone and in a block."""
+    model = await make().save()
+    before = (model.key, model.model_dump(), await bound.execute_command("JSON.GET", model.key))
+    with pytest.raises(UsageError, match="is the key of"):
+        await change(model)
+    async with model.pipeline():
+        with pytest.raises(UsageError, match="is the key of"):
+            await change(model)
+    loaded = await type(model).get(model.key)
+    with pytest.raises(UsageError, match="is the key of"):
+        await change(loaded)
+    assert (model.key, model.model_dump(), await bound.execute_command("JSON.GET", model.key)) == before
+    assert loaded == model
+
+
+async def test_in_another_document_they_are_fields(bound):
+    """A model that is part of another has no key: its fields are like all others."""
+    crew = await Crew(users=[User(name="a")]).save()
+    await crew.users[0].name.aappend("b")
+    await crew.first.name.aappend("!")
+    async with crew.pipeline():
+        await crew.users[0].name.aappend("c")
+        crew.first.name += "?"
+    assert (crew.users[0].name, crew.first.name) == ("abc", "first!?")
+    assert await Crew.get(crew.key) == crew
+
+
+STRAYS = [
+    (User, "User:a", {"name": "b"}),
+    (Counter, "Counter:01", {"number": 1}),
+    (Order, "Order:{a}:1", {"shop": "b"}),
+    (Order, "Order:{a}:1", {"shop": ""}),
+    (Order, "Order:1", {"shop": "a"}),
+]
+
+
+@pytest.mark.parametrize(("cls", "key", "content"), STRAYS)
+async def test_a_document_under_another_key(bound, write, cls, key, content):
+    """A document whose fields make another key than the one it is under is corrupt: what is written would go there."""
+    await write(key, "$", content)
+    with pytest.raises(CorruptDocument) as caught:
+        await cls.get(key)
+    assert caught.value.key == key
+    assert "those of another key" in str(caught.value.__cause__)
+    with pytest.raises(CorruptDocument):
+        await cls.afind()
+    with pytest.raises(CorruptDocument):
+        async with cls.lock_from_key(key):
+            pass
+
+
+async def test_keys_of_all_kinds_come_back(bound):
+    """A document with a key of any type is found under its key."""
+    for model in (User(name="ü:{}"), Counter(number=-5), Rate(rate=1e22), Day(at=NOON), Order(shop="a b")):
+        await model.save()
+        assert await type(model).get(model.key) == model
