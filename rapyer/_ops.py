@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from rapyer._path import Step, Steps, absolute, is_writable, unwritable, writable_path
+from rapyer._path import Step, Steps, absolute, is_writable, readable_part, unwritable, writable_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,7 +99,9 @@ def writable(operation: Operation) -> Operation:
     inner_member: Step | None = "v" if index == len(operation.steps) else operation.member
     inner = writable(msgspec.structs.replace(operation, steps=inner_steps, member=inner_member))
     name = json.dumps(full[index], ensure_ascii=False)
-    return Operation("splice.apply", full[:index], (name, inner.script, *inner.flat()), inner_member=full[index])
+    part = full[: index + 1]
+    place = absolute(part) if readable_part(part) == part else ""
+    return Operation("splice.apply", full[:index], (name, place, inner.script, *inner.flat()), inner_member=full[index])
 
 
 # -- several in a row ------------------------------------------------------------------------------------------------

@@ -170,6 +170,50 @@ def test_a_lost_lock_refuses_everything(server: Server, fence: str | None) -> No
     assert server.state() == before
 
 
+# -- what nobody foresaw ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [125, 126, 127])
+def test_too_deep_a_value_below_a_spliced_name_undoes_all(server: Server, depth: int) -> None:
+    """Changes of two documents that were written before it are taken back, with expiry and keys for own use."""
+    other = "{User:1}other"
+    for key in (DOCUMENT, other):
+        server.put('{"n":1,"d":{}}', key)
+        server.redis.pexpire(key, 50000)
+    before = server.state()
+    deep = writable(Operation("map.set_item", ("d",), ("[" * depth + "]" * depth, "0"), "\\"))
+    changes = [
+        Change("number.increase", ("$.n", "1"), document=2),
+        Change("number.multiply", ("$.n", "3"), document=2, dependent=True),
+        Change("number.increase", ("$.n", "1")),
+        Change("number.multiply", ("$.n", "3"), dependent=True),
+        Change(deep.script, deep.flat()),
+    ]
+    call = batch(changes, Documented(ttl="90000", own=(BACKUP, *WORK)), Documented(other, own=(other + "backup",)))
+    if depth < 127:
+        server.call("batch.apply", *call)
+        assert set(server.state()) == set(before)
+    else:
+        assert server.refusal("batch.apply", *call).startswith("OUT_OF_RANGE 4 ")
+        assert server.state() == before
+
+
+@pytest.mark.parametrize("where", range(1, 4))
+def test_an_error_of_redis_itself_undoes_all(server: Server, where: int) -> None:
+    """A path that it cannot read, which no client sends: everything is as it was, and the error is told."""
+    server.put('{"n":1,"m":1}')
+    server.redis.pexpire(DOCUMENT, 50000)
+    before = server.state()
+    changes = [
+        Change("number.increase", ("$.n", "1")),
+        Change("number.multiply", ("$.n", "3"), dependent=True),
+        Change("number.increase", ("$.m", "1"), dependent=True),
+    ]
+    changes.insert(where, Change("number.increase", ("$..[", "1"), dependent=True))
+    assert "Error occurred on position" in server.refusal("batch.apply", *batch(changes))
+    assert server.state() == before
+
+
 # -- size ------------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from redis import ResponseError
 
 from rapyer import _codec
 from rapyer._ops import Operation, writable
-from rapyer._path import absolute
+from rapyer._path import absolute, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +172,14 @@ def test_remove_finds_what_is_equal(server: Server, stored: str, value: str, lef
 # -- objects ---------------------------------------------------------------------------------------------------------
 
 
+def put(server: Server, python: Any) -> None:
+    """Store a document exactly, whatever its names are."""
+    server.put(to_json(python))
+    for name, item in python.items():
+        if unwritable((name,)) is None:
+            server.operate("value.set", "$", absolute((name,)), *taken(item))
+
+
 def changed(server: Server, operation: Operation) -> Any:
     """Run one operation of the model layer as a batch of its own; return what it answers besides."""
     ready = writable(operation)
@@ -182,16 +190,47 @@ def changed(server: Server, operation: Operation) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("script", "operand"), [("number.increase", "1"), ("number.increase_double", "0.9715098593399603")]
+    ("start", "operation"),
+    [
+        ({"\\": 0.0}, Operation("number.increase_double", ("\\",), ("0.9715098593399603",))),
+        ({"\\": 0, "x": STUBBORN}, Operation("value.set", (), ("null", "0"), "\\")),
+        ({"\\": 0, "x": STUBBORN}, Operation("value.set", (), ('{"a":null}', "0"), "\\")),
+        ({}, Operation("value.set", (), ("[" * 127 + "]" * 127, "0"), "\\")),
+        ({"\\": {"\\": 1}}, Operation("value.set", ("\\",), ("[" * 126 + "]" * 126, "0"), "\\")),
+    ],
+    ids=["below", "beside null", "beside null inside", "too deep", "too deep below two"],
 )
-def test_a_stubborn_double_is_not_spliced(server: Server, script: str, operand: str) -> None:
-    """Beside such a name, or as the result below it: no text can express it, so nothing is changed."""
-    beside = STUBBORN if script == "number.increase" else 0.5
-    server.call("document.save", [DOCUMENT], ("", "0", "$", *taken({"\\": 0, "x": beside})))
+def test_what_no_patch_can_hold_is_not_spliced(server: Server, start: Any, operation: Operation) -> None:
+    """A double without a text below such a name, or beside one that is or has null; and what is nested too deep."""
+    server.call("document.save", [DOCUMENT], ("", "0", "$", *taken(start)))
     before = server.state()
-    ready = writable(Operation(script, ("\\",), (operand,)))
+    ready = writable(operation)
     assert server.refusal("batch.apply", *batch([Change(ready.script, ready.flat())])).startswith("OUT_OF_RANGE 0 ")
     assert server.state() == before
+
+
+@pytest.mark.parametrize("name", ["\\", " "])
+@pytest.mark.parametrize(
+    "value",
+    [1, "null", ":null", {}, {"a": 1}, {"a": ":null"}, {"a": [{"b": None}]}, [None], ['\\"', 1.5]],
+    ids=str,
+)
+def test_a_double_without_a_text_stays_beside_a_spliced_name(server: Server, name: str, value: Any) -> None:
+    """Only the member is written, in its place, whatever was there before."""
+    for old in (1, [], {"old": {"b": 1}, "a": {"c": 2}}):
+        start = {"x": STUBBORN, name: old, "y": [STUBBORN]}
+        put(server, start)
+        changed(server, Operation("value.set", (), taken(value), name))
+        assert server.text() == to_json({**start, name: value}).decode()
+
+
+@pytest.mark.parametrize("value", [None, {"a": None, "b": {"c": None}}])
+def test_null_below_a_spliced_name_is_kept(server: Server, value: Any) -> None:
+    """A patch would remove it: the object is written whole."""
+    for start in ({"x": 0.1, "\\": 1, "y": None}, {"x": 0.1}, {}):
+        put(server, start)
+        changed(server, Operation("value.set", (), taken(value), "\\"))
+        assert server.text() == to_json({**start, "\\": value}).decode()
 
 
 @thorough

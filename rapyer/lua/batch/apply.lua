@@ -18,6 +18,7 @@
 --- @include "lib/members"
 --- @include "lib/int64"
 --- @include "lib/double"
+--- @include "lib/arrays"
 --- @include "lib/find"
 --- @include "lib/work_keys"
 
@@ -80,11 +81,11 @@ local function write_pending()
   pending = {}
 end
 
-local function write_before_dependent()
+-- Only the document that it works on may differ then from what earlier checks and writes have noted of it.
+local function write_before_dependent(document)
   for _, change in ipairs(pending) do put_aside(change.document) end
   write_pending()
-  objects = {}
-  for _, document in ipairs(documents) do document.truths = {} end
+  objects[document.key], document.truths = nil, {}
 end
 
 local function clean_up()
@@ -108,7 +109,7 @@ end
 local function check_operation()
   local document, dependent = documents[take_number()], take() == "1"
   local name, path = take(), take()
-  if dependent then write_before_dependent() end
+  if dependent then write_before_dependent(document) end
   local apply, code, detail = check(name, document.key, path)
   if apply then
     local field = string.sub(path, 1, 2) == "$." and path
@@ -118,6 +119,14 @@ local function check_operation()
   end
   if document.skip and code == "KEY_NOT_FOUND" then return true end
   return nil, code, detail
+end
+
+local function carry_out()
+  for index = 1, take_number() do
+    local ready, code, detail = check_operation()
+    if not ready then return code, detail, index - 1 end
+  end
+  write_pending()
 end
 
 local function take_reads()
@@ -135,14 +144,12 @@ for i = 1, take_number() do
   if not document then return fail(code, detail) end
   documents[i], next_key = document, code
 end
-for index = 1, take_number() do
-  local ready, code, detail = check_operation()
-  if not ready then
-    bring_back()
-    return fail(code, detail, index - 1)
-  end
-end
-write_pending()
+
+local done, code, detail, index = pcall(carry_out)
+if not done or code then bring_back() end
+-- What nobody foresaw, as Redis told it.
+if not done then error(code, 0) end
+if code then return fail(code, detail, index) end
 clean_up()
 for _, document in ipairs(documents) do expire(document.key, document.ttl) end
 return { take_reads(), last_extra }

@@ -1,58 +1,82 @@
--- Finding an element of an array that equals a JSON value.
+-- Finding the element of an array that equals a JSON value, whose doubles are in their short form.
 --- @include "lib/prelude"
+--- @include "lib/arrays"
 --- @include "lib/json_text"
 
-local function at(path, index)
-  -- "%s" would end at a NUL in the path.
-  return path .. string.format("[%d]", index)
-end
+-- find(text) gives the index of the first element that equals the value, or nil. make_lookup() reads the array once, for
+-- many: the same function, which also answers with what is equal for equal values, and a table of the indexes by that.
+-- Made only where an array is searched: scripts run from their first line to their last at every call.
+local function make_find(key, path)
+  local json = make_json_text()
 
-local function length(key, path)
-  return redis.call("JSON.ARRLEN", key, path)[1]
-end
+  -- The number that an integer's text stands for, or nil where a double loses a digit of it.
+  local function exact_integer(text)
+    local number = tonumber(text)
+    return string.format("%.0f", number) == text and number or nil
+  end
 
--- The index of the first element that equals the value, or nil. The value's doubles are in their short form.
-local function find(key, path, value)
+  -- The same as an integer's text, or nil. In RedisJSON 1 and 1.0 are two values, in Python they are equal.
+  local function integer_twin(number)
+    if number % 1 ~= 0 or number >= 2 ^ 63 or number < -2 ^ 63 then return nil end
+    -- "+ 0" turns a negative zero into zero.
+    return string.format("%.0f", number + 0)
+  end
+
   -- As RedisJSON compares: kind and value, whatever the order of an object's members.
   local function index_of(text)
-    local index = redis.call("JSON.ARRINDEX", key, path, text)[1]
-    return index >= 0 and index or nil
+    local index = text and redis.call("JSON.ARRINDEX", key, path, text)[1]
+    return index and index >= 0 and index or nil
   end
 
-  local function is_exact(integer)
-    return string.format("%.0f", tonumber(integer)) == integer
+  local function first(a, b)
+    return a and b and math.min(a, b) or a or b
   end
 
-  -- 1 equals 1.0, unless a digit is lost.
-  local function find_integer(text)
-    local same = index_of(text)
-    local twin = is_exact(text) and index_of(text .. "e0")
-    return same and twin and math.min(same, twin) or same or twin or nil
-  end
-
-  local function find_double(wanted)
-    for index = 0, length(key, path) - 1 do
-      local text = read(key, at(path, index))
-      if tonumber(text) == wanted and (kind_of_text(text) == "number" or is_exact(text)) then return index end
+  -- For a value with a double that has no text: RedisJSON's own texts are compared.
+  local function find_text(text)
+    local wanted = json.plain(text)
+    for index, element in ipairs(json.elements(read(key, path))) do
+      if json.plain(element) == wanted then return index - 1 end
     end
     return nil
   end
 
-  -- Where a double in it has no text, RedisJSON's own are compared.
-  local function find_structure(text)
-    local readable = make_json_text().readable
-    local wanted = readable(text)
-    local index = index_of(wanted)
-    if index or wanted == text then return index end
-    for other = 0, length(key, path) - 1 do
-      if readable(read(key, at(path, other))) == wanted then return other end
+  local function find(text)
+    local kind = kind_of_text(text)
+    if kind == "integer" then return first(index_of(text), exact_integer(text) and index_of(text .. "e0")) end
+    if kind == "number" then
+      local number = tonumber(text)
+      local head, tail = double_texts(number)
+      if tail or not head then return find_text(text) end
+      return first(index_of(head), index_of(integer_twin(number)))
     end
-    return nil
+    if kind ~= "array" and kind ~= "object" then return index_of(text) end
+    local readable, exact = json.readable(text)
+    if exact then return index_of(readable) end
+    return find_text(text)
   end
 
-  local kind = kind_of_text(value.text)
-  if kind == "integer" then return find_integer(value.text) end
-  if kind == "number" then return find_double(tonumber(value.text)) end
-  if kind == "array" or kind == "object" then return find_structure(value.text) end
-  return index_of(value.text)
+  -- Nothing for what may equal another text: an object's members have no order.
+  local function identity(text)
+    local kind = kind_of_text(text)
+    if kind == "integer" then return exact_integer(text) or text end
+    if kind == "number" then return tonumber(text) end
+    if kind ~= "array" and kind ~= "object" then return text end
+    return not string.find(text, "{", 1, true) and json.plain(text) or nil
+  end
+
+  local function make_lookup()
+    local indexes = {}
+    for index, element in ipairs(json.elements(read(key, path))) do
+      local id = identity(element)
+      if id and not indexes[id] then indexes[id] = index - 1 end
+    end
+    return function(text)
+      local id = identity(text)
+      if id then return indexes[id], id end
+      return find(text)
+    end, indexes
+  end
+
+  return find, make_lookup
 end

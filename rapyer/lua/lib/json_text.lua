@@ -56,21 +56,46 @@ local function make_json_text()
     end
   end
 
-  local function exact_number(token)
-    if not string.find(token, "[.eE]") then return nil end
-    return (double_texts(tonumber(token)))
+  -- The texts of the elements of an array.
+  function json.elements(text)
+    local elements, at = {}, 2
+    while at < #text do
+      local stop = after_value(text, at)
+      elements[#elements + 1] = string.sub(text, at, stop - 1)
+      at = stop + 1
+    end
+    return elements
   end
 
-  -- The text with every double in a form that RedisJSON's parser reads exactly, where there is one.
-  function json.readable(text)
+  -- The text with every double as a function writes it that is given its text.
+  local function with_doubles(text, written)
+    local function number(token)
+      return string.find(token, "[.eE]") and written(token)
+    end
     local parts, at = {}, 1
     while true do
       local quote = string.find(text, '"', at, true) or #text + 1
-      parts[#parts + 1] = string.gsub(string.sub(text, at, quote - 1), "%-?%d[%d.eE+-]*", exact_number)
+      parts[#parts + 1] = string.gsub(string.sub(text, at, quote - 1), "%-?%d[%d.eE+-]*", number)
       if quote > #text then return table.concat(parts) end
       at = after_string(text, quote)
       parts[#parts + 1] = string.sub(text, quote, at - 1)
     end
+  end
+
+  -- The text with every double in a form that RedisJSON's parser reads exactly, and whether there is one of each.
+  function json.readable(text)
+    local exact = true
+    local result = with_doubles(text, function(token)
+      local head, tail = double_texts(tonumber(token))
+      exact = exact and head ~= nil and tail == nil
+      return head
+    end)
+    return result, exact
+  end
+
+  -- The same for two texts only if all their doubles are the same.
+  function json.plain(text)
+    return with_doubles(text, function(token) return string.format("%.17g", tonumber(token)) end)
   end
 
   return json

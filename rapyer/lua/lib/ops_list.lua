@@ -1,26 +1,17 @@
 -- Operations on arrays.
 --- @include "lib/prelude"
+--- @include "lib/arrays"
 --- @include "lib/find"
 
 families.list = function(name, key, path)
   -- ARGV: how many, the values.
   if name == "list.extend" then
-    local values, exact = {}, true
-    for i = 1, take_number() do
-      values[i] = take_value()
-      exact = exact and #values[i] == 0
-    end
+    local values = {}
+    for i = 1, take_number() do values[i] = take_value() end
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
-      -- unpack fails from 8,000 elements on.
-      for first = 1, #values, 1000 do
-        local texts = {}
-        for i = first, math.min(first + 999, #values) do texts[#texts + 1] = values[i].text end
-        redis.call("JSON.ARRAPPEND", key, path, unpack(texts))
-      end
-      if exact then return end
-      for i, value in ipairs(values) do repair(key, at(path, i - #values - 1), value) end
+      append(key, path, values)
     end
   end
 
@@ -34,7 +25,7 @@ families.list = function(name, key, path)
       if index < 0 then index = math.max(0, index + count) end
       index = math.min(index, count)
       redis.call("JSON.ARRINSERT", key, path, string.format("%d", index), value.text)
-      repair(key, at(path, index), value)
+      repair(key, item(path, index), value)
     end
   end
 
@@ -47,7 +38,7 @@ families.list = function(name, key, path)
     if count == 0 and when_empty == "none" then return function() return nil, false end end
     if index >= count or index < -count then return nil, "INDEX" end
     return function()
-      local place = at(path, index)
+      local place = item(path, index)
       local popped = read(key, place)
       redis.call("JSON.DEL", key, place)
       return nil, popped
@@ -59,10 +50,10 @@ families.list = function(name, key, path)
     local value = take_value()
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
-    local index = find(key, path, value)
+    local index = make_find(key, path)(value.text)
     if not index then return nil, "VALUE" end
     return function()
-      redis.call("JSON.DEL", key, at(path, index))
+      redis.call("JSON.DEL", key, item(path, index))
     end
   end
 
@@ -74,7 +65,7 @@ families.list = function(name, key, path)
     local count = length(key, path)
     if index >= count or index < -count then return nil, "INDEX" end
     return function()
-      write(key, at(path, index), value)
+      write(key, item(path, index), value)
     end
   end
 end

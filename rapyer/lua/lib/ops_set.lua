@@ -1,9 +1,51 @@
 -- Operations on arrays that hold no element twice. Elements are compared by the text the client gives, which is the
 -- one RedisJSON itself would write.
 --- @include "lib/prelude"
+--- @include "lib/arrays"
 --- @include "lib/find"
 
 families.set = function(name, key, path)
+  -- From so many elements on, reading the array once costs less than searching it for each.
+  local MANY = 4
+
+  -- Values that are neither in the array nor twice among them.
+  local function append_missing(members)
+    local look_up, indexes = select(2, make_find(key, path))()
+    local missing = {}
+    for _, member in ipairs(members) do
+      local index, id = look_up(member.text)
+      if not index then
+        missing[#missing + 1] = member.value
+        if id then indexes[id] = -1 end
+      end
+    end
+    append(key, path, missing)
+  end
+
+  -- indexes[index]: whether an element of these texts is there.
+  local function indexes_of(texts)
+    local find, make_lookup = make_find(key, path)
+    if #texts > MANY then find = make_lookup() end
+    local indexes = {}
+    for _, text in ipairs(texts) do
+      local index = find(text)
+      if index then indexes[index] = true end
+    end
+    return indexes
+  end
+
+  local function take_texts()
+    local texts = {}
+    for i = 1, take_number() do texts[i] = take() end
+    return texts
+  end
+
+  -- From the last to the first, so that the others stay in their places.
+  local function delete(indexes)
+    table.sort(indexes, function(a, b) return a > b end)
+    for _, index in ipairs(indexes) do redis.call("JSON.DEL", key, item(path, index)) end
+  end
+
   -- ARGV: how many, then for each its plain text and the value.
   if name == "set.add" then
     local members = {}
@@ -11,56 +53,49 @@ families.set = function(name, key, path)
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
+      if #members > MANY then return append_missing(members) end
+      local find = make_find(key, path)
       for _, member in ipairs(members) do
-        if not find(key, path, member) then
-          redis.call("JSON.ARRAPPEND", key, path, member.value.text)
-          repair(key, at(path, -1), member.value)
-        end
+        if not find(member.text) then append(key, path, { member.value }) end
       end
     end
   end
 
   -- ARGV: how many, their texts.
   if name == "set.discard" then
-    local members = {}
-    for i = 1, take_number() do members[i] = { text = take() } end
+    local texts = take_texts()
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
-      for _, member in ipairs(members) do
-        local index = find(key, path, member)
-        if index then redis.call("JSON.DEL", key, at(path, index)) end
-      end
+      local gone = {}
+      for index in pairs(indexes_of(texts)) do gone[#gone + 1] = index end
+      delete(gone)
     end
   end
 
   -- ARGV: text of an element that has to be there.
   if name == "set.remove" then
-    local member = { text = take() }
+    local text = take()
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
-    local index = find(key, path, member)
+    local index = make_find(key, path)(text)
     if not index then return nil, "ENTRY" end
     return function()
-      redis.call("JSON.DEL", key, at(path, index))
+      redis.call("JSON.DEL", key, item(path, index))
     end
   end
 
   -- ARGV: how many, the texts of those to keep.
   if name == "set.keep" then
-    local members = {}
-    for i = 1, take_number() do members[i] = { text = take() } end
+    local texts = take_texts()
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
-      local kept = {}
-      for _, member in ipairs(members) do
-        local index = find(key, path, member)
-        if index then kept[index] = true end
+      local kept, gone = indexes_of(texts), {}
+      for index = 0, length(key, path) - 1 do
+        if not kept[index] then gone[#gone + 1] = index end
       end
-      for index = length(key, path) - 1, 0, -1 do
-        if not kept[index] then redis.call("JSON.DEL", key, at(path, index)) end
-      end
+      delete(gone)
     end
   end
 
@@ -68,9 +103,9 @@ families.set = function(name, key, path)
   if name == "set.pop" then
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
-    local popped = read(key, at(path, -1))
+    local popped = read(key, item(path, -1))
     return function()
-      if popped then redis.call("JSON.DEL", key, at(path, -1)) end
+      if popped then redis.call("JSON.DEL", key, item(path, -1)) end
       return nil, popped or false
     end
   end

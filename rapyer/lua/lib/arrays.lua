@@ -1,0 +1,23 @@
+-- Places in arrays, and growing them.
+--- @include "lib/prelude"
+
+local function item(path, index)
+  -- "%s" would end at a NUL in the path.
+  return path .. string.format("[%d]", index)
+end
+
+local function length(key, path)
+  return redis.call("JSON.ARRLEN", key, path)[1]
+end
+
+local function append(key, path, values)
+  -- unpack fails from 8,000 elements on.
+  for first = 1, #values, 1000 do
+    local texts = {}
+    for i = first, math.min(first + 999, #values) do texts[#texts + 1] = values[i].text end
+    redis.call("JSON.ARRAPPEND", key, path, unpack(texts))
+  end
+  for i, value in ipairs(values) do
+    if value[1] then repair(key, item(path, i - #values - 1), value) end
+  end
+end
