@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from rapyer._lane import Lane
+    from rapyer._nodes import Trip
     from rapyer._ops import Argument
     from rapyer._script import Script
 
@@ -214,6 +215,10 @@ class Dispatcher:
     async def primaries(self) -> Sequence[Lane]:
         """Return the servers that keys are on, for `command`."""
         return await self._nodes.primaries()
+
+    def trip(self) -> Trip:
+        """Return what counts the turns of work that is done again where a node fails."""
+        return self._nodes.trip()
 
     async def primary_of(self, key: str) -> Lane:
         """Return the server that a key is on, for `command`."""

@@ -5,6 +5,8 @@ Rules:
   connections that are closed again, because those that redis-py keeps belong to the loop that made them.
 - A node that answers MOVED, ASK, TRYAGAIN, CLUSTERDOWN, READONLY or LOADING has run nothing, so the call goes on: MOVED
   corrects the one slot at once, and all slots are asked for in the background.
+- Only nodes that the last answer names are known and asked. An answer that leaves most of them out may come from a node
+  that was taken away and has a new life in another cluster: it counts only where no other is to be had.
 - However many callers meet a failure, one task asks for the slots, some twenty times a second at most.
 - Behind Sentinel and on a cluster a call that nothing has run of waits for the next primary.
 - How long a call is sent on follows from the client's own `retry`: a second for each of its tries.
@@ -160,7 +162,8 @@ class Cluster:
         self._options = options
         self._remap = getattr(manager, "address_remap", None)
         self._seconds = _seconds(getattr(client, "retry", None))
-        self._known = {node.name: (node.host, node.port) for node in manager.startup_nodes.values()}
+        self._seeds = {node.name: (node.host, int(node.port)) for node in manager.startup_nodes.values()}
+        self._known = dict(self._seeds)
         self._silent: set[str] = set()
         self._lanes: dict[str, Lane] = {}
         self._slots: list[Lane | None] = [None] * SLOTS
@@ -253,31 +256,53 @@ class Cluster:
     async def _ask(self) -> None:
         clock = asyncio.get_running_loop().time
         await asyncio.sleep(max(0.0, self._asked + ASK_EVERY - clock()))
-        names = random.sample(sorted(self._known), len(self._known))
         failure: BaseException = RedisConnectionError("there is no node to ask for the slots")
+        doubtful: dict[str, NodesManager] = {}
         try:
-            for name in sorted(names, key=self._silent.__contains__):
+            for name, address in self._to_ask():
                 try:
-                    self._adopt(await self._told_by(*self._known[name]))
+                    told = await self._told_by(*address)
                 except _UNREACHABLE as error:
                     self._silent.add(name)
                     failure = error
-                else:
+                    continue
+                if 2 * self._shared(told) >= len(self._known) or not self._primaries:
+                    self._adopt(told)
                     return
+                doubtful[name] = told
+            likely = [told for name, told in doubtful.items() if name in self._seeds or self._shared(told) > 1]
+            if likely:
+                self._adopt(max(likely, key=self._shared))
+                return
             if isinstance(failure, RedisClusterException) or not isinstance(failure, PASSING):
                 raise RedisConnectionError(str(failure) or "no node answers") from failure
             raise failure
         finally:
             self._asked = clock()
 
+    def _to_ask(self) -> list[tuple[str, tuple[str, int]]]:
+        """Return the known nodes in any order, then those that the client was made with, and those that were silent."""
+        known = random.sample(sorted(self._known.items()), len(self._known))
+        seeds = [(name, address) for name, address in self._seeds.items() if name not in self._known]
+        return sorted([*known, *seeds], key=lambda node: node[0] in self._silent)
+
+    def _shared(self, told: NodesManager) -> int:
+        """Return how many of the known nodes an answer names."""
+        return len(self._known.keys() & told.nodes_cache.keys())
+
     async def _told_by(self, host: str, port: int) -> NodesManager:
         node = ClusterNode(host, port, **self._options)
         manager = NodesManager([node], False, self._options, address_remap=self._remap)  # noqa: FBT003 - its only form
         try:
             await asyncio.wait_for(manager.initialize(), ASK_SECONDS)
+        except IndexError:
+            pass  # it knows of no slots, and redis-py looks for the first of them
         finally:
             with suppress(*_UNREACHABLE):
                 await to_its_end(node.disconnect())
+        if not manager.slots_cache:
+            msg = f"{node.name} is in no cluster that serves slots"
+            raise RedisClusterException(msg)
         return manager
 
     def _adopt(self, manager: NodesManager) -> None:
@@ -291,7 +316,7 @@ class Cluster:
             slots[slot] = lane
         self._slots = slots
         self._primaries = list(dict.fromkeys(lanes.values()))
-        self._known.update((node.name, (node.host, int(node.port))) for node in manager.nodes_cache.values())
+        self._known = {node.name: (node.host, int(node.port)) for node in manager.nodes_cache.values()}
         self._silent.clear()
         for name, lane in list(self._lanes.items()):
             if lane not in self._primaries:

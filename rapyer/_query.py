@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _keys, _session
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 SCAN_COUNT = 1000
 #: How many documents are read per script call.
 LOAD_BATCH = 100
-#: How often a cluster is walked again because keys may have moved from a node that was still to be walked.
+#: How often a cluster is walked while slots move: a key may have gone to a node that was walked before.
 MOST_WALKS = 10
 #: Seconds before the next walk, longer each time.
 PAUSE = 0.05
@@ -29,22 +28,34 @@ async def find_keys(client: Any, prefix: str, belongs: Callable[[str], bool]) ->
     """Yield the key of every document with this prefix that was there during the whole walk.
 
     One round trip for each thousand keys of the database; on a cluster two more for each primary, and all again while
-    slots move.
+    slots move, or a primary does not answer.
     """
-    seen: set[str] = set()
     caller = dispatcher(client)
-    for walk in range(MOST_WALKS):
-        last = walk == MOST_WALKS - 1
-        before = await _owners(caller)
-        # A node that fails is walked again with the others, unless this is the last time.
-        with suppress(*(() if last or not caller.clustered else FAILURES)):
+    walk = _walk_until_still(caller, prefix) if caller.clustered else _walk(caller, prefix)
+    seen: set[str] = set()
+    async for key in walk:
+        if key not in seen and belongs(key):
+            seen.add(key)
+            yield key
+
+
+async def _walk_until_still(caller: Dispatcher, prefix: str) -> AsyncIterator[str]:
+    """Walk a cluster until no slot moved meanwhile; where a node fails, for as long as a call would be sent on."""
+    trip = caller.trip()
+    walks = 0
+    while walks < MOST_WALKS:
+        try:
+            before = await _owners(caller)
             async for key in _walk(caller, prefix):
-                if key not in seen and belongs(key):
-                    seen.add(key)
-                    yield key
-            if not caller.clustered or (before and before == await _owners(caller)):
+                yield key
+            if before and before == await _owners(caller):
                 return
-        await asyncio.sleep(PAUSE * walk)
+        except FAILURES as error:
+            trip.turn(error)
+            await trip.pause()
+        else:
+            await asyncio.sleep(PAUSE * walks)
+            walks += 1
 
 
 async def _walk(caller: Dispatcher, prefix: str) -> AsyncIterator[str]:
@@ -64,13 +75,11 @@ async def _walk(caller: Dispatcher, prefix: str) -> AsyncIterator[str]:
 
 async def _owners(caller: Dispatcher) -> dict[str, bytes] | None:
     """Return of each primary which slots it says that it serves; None while one is on its way to another."""
-    if not caller.clustered:
-        return {}
     owners = {}
     for node in await caller.primaries():
         try:
             told = await caller.command("CLUSTER", "NODES", at=node)
-        except (*FAILURES, ServerError):
+        except ServerError:
             return None
         words = next(line.split() for line in told.splitlines() if b"myself" in line)
         slots = b" ".join(words[8:])
