@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -36,6 +37,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     text, code = done if isinstance(done, tuple) else (done, 0)
+    # A terminal or pipe that has no letter for what a document holds gets it escaped.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.stdout.write(text)
     return int(code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis, RedisCluster
 
@@ -21,6 +22,11 @@ _GET_ONE = (
     "use Redis Stack 7.2 or newer (`docker run -p 6379:6379 redis/redis-stack-server:7.4.0-v1`), "
     "Redis 8, or load the RedisJSON module"
 )
+_NO_URL = (
+    "the URL cannot be read: it looks like redis://user:password@host:6379/0, or begins with rediss://, unix://, "
+    "redis+cluster:// or rediss+cluster://; in user and password, special characters are quoted: "
+    "urllib.parse.quote(password, safe='')"
+)
 _opened: list[Any] = []
 
 
@@ -36,7 +42,7 @@ async def init_rapyer(redis: Any = None, *, ttl: float | None = None) -> None:
 
     Raises:
         ServerError: the server is older than Redis 7 or has no RedisJSON.
-        UsageError: there is neither a client here nor one that was bound before.
+        UsageError: there is neither a client here nor one that was bound before, or the URL cannot be read.
         redis.exceptions.ConnectionError: no Redis answers there.
     """
     client = client_of(redis) if isinstance(redis, str) else redis
@@ -53,20 +59,40 @@ async def init_rapyer(redis: Any = None, *, ttl: float | None = None) -> None:
     AtomicRedisModel.Meta.ttl = ttl
 
 
-def client_of(url: str) -> Any:
-    """Return a client for a URL, for a cluster if its scheme says so."""
+def client_of(url: str, **options: Any) -> Any:
+    """Return a client for a URL, for a cluster if its scheme says so; what the URL says goes before the options.
+
+    Raises:
+        UsageError: the URL cannot be read; the message shows nothing of it, because it may hold a password.
+    """
     scheme, _, rest = url.partition("://")
-    if scheme.endswith("+cluster"):
-        return RedisCluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}")
-    return Redis.from_url(url)
+    kind: Any = RedisCluster if scheme.endswith("+cluster") else Redis
+    try:
+        if _is_cut(url):
+            raise ValueError  # noqa: TRY301 - as redis-py does where it notices
+        return kind.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **options)
+    except ValueError:
+        raise UsageError(_NO_URL) from None
+
+
+def _is_cut(url: str) -> bool:
+    """Return whether the server's address comes after a `/`, `?` or `#` that belongs to a password."""
+    parts = urlsplit(url)
+    names = (option.partition("=")[0] for option in parts.query.split("&"))
+    return parts.scheme != "unix" and any("@" in text for text in (parts.path, parts.fragment, *names))
 
 
 async def _check_server(client: Any) -> None:
     caller = dispatcher(client)
-    await caller.everywhere(lambda node: _check_node(caller, node))
+    await caller.everywhere(lambda node: check_node(caller, node))
 
 
-async def _check_node(caller: Any, node: Any) -> None:
+async def check_node(caller: Any, node: Any) -> None:
+    """Make sure that models can live on this server; 2 round trips.
+
+    Raises:
+        ServerError: it is older than Redis 7 or has no RedisJSON.
+    """
     info = (await caller.command("INFO", "server", at=node)).decode()
     lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     version = lines.get("redis_version", "0")

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _registry
+from rapyer._commands._client import opened
 from rapyer._commands._examine import Facts, Finding, findings
 from rapyer._commands._format import table
-from rapyer._dispatch import FAILURES, close_all, dispatcher
-from rapyer._setup import client_of
+from rapyer._dispatch import FAILURES, dispatcher
 from rapyer.errors import ServerError
 
 if TYPE_CHECKING:
@@ -34,12 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> tuple[str, int]:
     """Return what was found, and the exit code."""
-    client = client_of(options.url)
-    try:
+    async with opened(options.url) as client:
         found = await _looked_at(client)
-    finally:
-        await close_all()
-        await client.aclose()
     danger = any(one.level == "DANGER" for _, findings in found for one in findings)
     return "\n".join(_report(name, findings) for name, findings in found), int(danger)
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rapyer import _keys
+from rapyer._commands._client import opened
 from rapyer._commands._format import table
-from rapyer._dispatch import close_all, dispatcher
+from rapyer._dispatch import dispatcher
 from rapyer._query import SCAN_COUNT
-from rapyer._setup import client_of
+from rapyer._setup import check_node
 from rapyer.errors import ServerError
 
 if TYPE_CHECKING:
@@ -47,12 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> str:
     """Return the table of locks."""
-    client = client_of(options.url)
-    try:
+    async with opened(options.url) as client:
+        caller = dispatcher(client)
+        await asyncio.gather(*(check_node(caller, node) for node in await caller.primaries()))
         return shown_locks(await held_locks(client))
-    finally:
-        await close_all()
-        await client.aclose()
 
 
 async def held_locks(client: Any, pattern: str = _keys.ANY_LOCK) -> list[HeldLock]:

@@ -6,11 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _keys
+from rapyer._commands._client import opened
 from rapyer._commands._format import shown, table
 from rapyer._commands.locks import held_locks
-from rapyer._dispatch import close_all, dispatcher
-from rapyer._setup import client_of
-from rapyer.errors import KeyNotFound, WrongType
+from rapyer._dispatch import dispatcher
+from rapyer._setup import check_node
+from rapyer.errors import KeyNotFound
 
 if TYPE_CHECKING:
     import argparse
@@ -27,12 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> str:
     """Return what is known of the document."""
-    client = client_of(options.url)
-    try:
+    async with opened(options.url) as client:
         return await described(client, options.key)
-    finally:
-        await close_all()
-        await client.aclose()
 
 
 async def described(client: Any, key: str) -> str:
@@ -40,15 +37,19 @@ async def described(client: Any, key: str) -> str:
 
     Raises:
         KeyNotFound: there is nothing under this key.
-        WrongType: it is no document.
+        ServerError: there can be none on this server.
+        ValueError: it is no document.
     """
     caller = dispatcher(client)
-    ask = partial(caller.command, at=await caller.primary_of(key))
+    node = await caller.primary_of(key)
+    await check_node(caller, node)
+    ask = partial(caller.command, at=node)
     kind = await ask("TYPE", key)
     if kind == b"none":
         raise KeyNotFound(key)
     if kind != DOCUMENT:
-        raise WrongType(key, "$", f"a Redis {kind.decode()}")
+        msg = f"{key!r} holds a Redis {kind.decode()}, no document"
+        raise ValueError(msg)
     [json_type] = await ask("JSON.TYPE", key, "$") or [b"?"]
     text = await ask("JSON.GET", key, "INDENT", "  ", "NEWLINE", "\n", "SPACE", " ")
     if text is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -24,9 +25,11 @@ class Shown(AtomicRedisModel):
     score: int = 0
 
 
-def run(*words):
+def run(*words, **env):
     """Run the command; return exit code, output and errors."""
-    done = subprocess.run([sys.executable, "-m", "rapyer", *words], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "rapyer", *words]
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
+    done = subprocess.run(command, capture_output=True, encoding=encoding, check=False, env={**os.environ, **env})
     return done.returncode, done.stdout, done.stderr
 
 
@@ -172,7 +175,7 @@ async def test_show_what_is_no_document(bound, stack):
     await bound.set("text", "x")
     code, out, err = run("show", stack.url, "text")
     assert (code, out) == (1, "")
-    assert "a Redis string" in err
+    assert "'text' holds a Redis string, no document" in err
 
 
 @pytest.mark.parametrize(
@@ -183,6 +186,48 @@ def test_no_server(words):
     code, out, err = run(*words)
     assert (code, out) == (1, "")
     assert err.startswith(f"{words[0]}: ")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+async def test_output_that_has_not_every_letter(bound, stack, encoding):
+    """What standard output cannot encode is escaped."""
+    doc = await Shown(name="Zoë \u2603").save()
+    code, out, err = run("show", stack.url, doc.key, PYTHONIOENCODING=encoding)
+    assert (code, err) == (0, "")
+    assert "\\u2603" in out
+
+
+@pytest.mark.parametrize("command", ["doctor", "locks", "show"])
+@pytest.mark.parametrize("mark", "/#?")
+def test_a_password_that_is_not_quoted(command, mark):
+    """The error says how to quote it and shows nothing of it."""
+    code, out, err = run(command, f"redis://:hush{mark}sesame@localhost:1", *["a"][: command == "show"])
+    assert (code, out) == (1, "")
+    assert "quoted" in err
+    assert "hush" not in err
+    assert "sesame" not in err
+    code, _, err = run(command, f"redis://:4711{mark}sesame@localhost:1", *["a"][: command == "show"])
+    assert (code, "quoted" in err, "4711" in err) == (1, True, False)
+
+
+@pytest.mark.parametrize("command", ["doctor", "locks", "show"])
+def test_a_port_that_answers_nothing(command):
+    """It is told within seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        code, out, err = run(command, f"redis://127.0.0.1:{silent.getsockname()[1]}", *["a"][: command == "show"])
+    assert (code, out) == (1, "")
+    assert err.startswith(f"{command}: Timeout")
+    assert time.monotonic() - began < 10
+
+
+def test_no_documents_can_be_there():
+    """`locks` and `show` say that a server without RedisJSON can have none."""
+    with redis_stack.start(private=True, modules=False) as server:
+        for words in (("locks", server.url), ("show", server.url, "User:1")):
+            code, out, err = run(*words)
+            assert (code, out) == (1, "")
+            assert "has no RedisJSON" in err
 
 
 @pytest.mark.parametrize("rich", [True, False])
