@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,8 +15,12 @@ import httpx
 import pytest
 from browser import CHROMIUM, browser
 
+import load
 from app import create_app
 from load import ROWS, SEATS, Rush, served
+from rapyer import AtomicRedisModel
+from rapyer._dispatch import Dispatcher
+from rapyer._observe import _plain
 from redis_stack import free_port
 
 #: Where the picture for the docs goes, when it is to be made anew.
@@ -75,6 +82,45 @@ async def test_what_nobody_pays_for_comes_back(app, web):
         await asyncio.sleep(0.05)
 
 
+async def test_reservations_expire_after_a_bad_moment(client, stack, web, app, caplog):
+    """Neither a row that stays locked nor a broken one ends the expiring: each is logged, and a later turn does it."""
+    shop = app.state.service.shops["shop"]
+    await web.post("/shop/row-1/reserve", params={"buyer": "Ada"})
+    await web.post("/shop/row-2/reserve", params={"buyer": "Ada"})
+    async with shop.model.lock_from_key("row-1", "seats", save_at_end=True) as row:
+        shop.queue_seconds = 0.1
+        for hold in row.held.values():
+            hold.until = 0
+    async with shop.model.lock_from_key("row-1", "seats"):
+        await _logged(caplog, "LockTimeout")
+    key = f"{shop.model.class_key_initials()}:row-2"
+    text = await client.execute_command("JSON.GET", key)
+    await client.execute_command("JSON.SET", key, "$.held", "1")
+    await _logged(caplog, "CorruptDocument")
+    await client.execute_command("JSON.SET", key, "$", text)
+    deadline = time.monotonic() + 5
+    while (await shop.stock()).free < ROWS * SEATS - 1:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def _logged(caplog, word):
+    deadline = time.monotonic() + 5
+    while word not in caplog.text:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def test_a_shutdown_that_fails_leaves_nothing(client, stack):
+    """Whatever the body of the lifespan raises, nobody observes afterwards and connections are closed."""
+    app = create_app(stack.url, rows=1, seats=1)
+    with pytest.raises(ZeroDivisionError):
+        async with app.router.lifespan_context(app):
+            raise ZeroDivisionError
+    assert Dispatcher.script is _plain
+    assert AtomicRedisModel.Meta.redis is None
+
+
 async def test_a_row_sells_out(client, stack):
     """Who comes when all seats are taken is told so."""
     app = create_app(stack.url, rows=1, seats=1)
@@ -90,6 +136,17 @@ async def test_the_news(app):
     event = await anext(app.state.service.news())
     assert event.endswith("\n\n")
     assert json.loads(event.removeprefix("data: ")).keys() == {"free", "held", "sold", "waiting", "rate"}
+
+
+@pytest.mark.slow
+def test_the_demo(client, stack):
+    """`make demo-service` with thousands of buyers: its exit code is 0 and its line says that nothing was oversold."""
+    command = [sys.executable, str(Path(load.__file__)), "--buyers", "2000"]
+    env = {**os.environ, "RAPYER_URL": stack.url}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    shop = done.stdout.splitlines()[-1]
+    assert re.match(r"shop +2000 buyers .* oversold +0 ", shop), shop
 
 
 @pytest.mark.slow

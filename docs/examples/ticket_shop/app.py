@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections import deque
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel
+from redis.exceptions import RedisError
 
 import rapyer
-from rapyer.errors import KeyNotFound, LockTimeout
+from rapyer.errors import KeyNotFound, LockTimeout, RapyerError
 from shop import Hold, NaiveShop, Shop, SoldOut, TooLate
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).with_name("page.html")
 TICK_SECONDS = 0.2
+logger = logging.getLogger("ticket_shop")
 
 
 class Ticket(BaseModel):
@@ -65,25 +68,24 @@ class Service:
     @asynccontextmanager
     async def running(self, _app: FastAPI) -> AsyncGenerator[None, None]:
         """Connect, put up the rows, and let reservations expire for as long as the service runs."""
-        await rapyer.init_rapyer(self.url)
-        for shop in self.shops.values():
-            await shop.open(*self.size)
-        stop = rapyer.observe(self.rate.count)
-        expiring = asyncio.create_task(self._expire())
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(rapyer.teardown_rapyer)
+            await rapyer.init_rapyer(self.url)
+            for shop in self.shops.values():
+                await shop.open(*self.size)
+            stack.callback(rapyer.observe(self.rate.count))
+            stack.push_async_callback(_ended, asyncio.create_task(self._expire()))
             yield
-        finally:
-            expiring.cancel()
-            with suppress(asyncio.CancelledError):
-                await expiring
-            stop()
-            await rapyer.teardown_rapyer()
 
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            for shop in self.shops.values():
-                await shop.expire()
+            for name, shop in self.shops.items():
+                try:
+                    await shop.expire()
+                except (RapyerError, RedisError) as error:
+                    # A row that is fought over, a Redis that restarts: the next turn tries again.
+                    logger.warning("reservations of %s do not expire this time: %r", name, error)
 
     async def news(self) -> AsyncIterator[str]:
         """Yield server-sent events for as long as somebody listens."""
@@ -91,6 +93,12 @@ class Service:
             stock = await self.shops["shop"].stock()
             yield f"data: {json.dumps({**stock.model_dump(), 'rate': self.rate.per_second()})}\n\n"
             await asyncio.sleep(TICK_SECONDS)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _shop(shop: Literal["shop", "naive"], request: Request) -> Shop:
