@@ -211,18 +211,30 @@ class Models:
         """Go through the classes that are still alive."""
         for name, reference in list(self._classes.items()):
             cls = reference()
-            if cls is None:
-                del self._classes[name]
-            else:
+            if cls is not None:
                 yield cls
+            elif self._classes.get(name) is reference:
+                self._classes.pop(name, None)  # another thread may have done it
+
+    def prefixes(self) -> Iterator[tuple[Any, str]]:
+        """Go through the classes and what their keys start with; one that cannot tell, like an abstract base, has none.
+
+        A prefix may be another one at any time, so each is asked for anew.
+        """
+        for cls in self:
+            try:
+                prefix = f"{cls.class_key_initials()}"  # as it gets into a key
+            except Exception:  # noqa: BLE001, S112 - whatever it raises, it is about that class and no other
+                continue
+            yield cls, prefix
 
     def belongs(self, prefix: str, key: str) -> bool:
         """Whether a key that starts with this prefix is no other class's, whose longer prefix fits it."""
-        for cls in self:
-            other = cls.class_key_initials()
-            if len(other) > len(prefix) and other.startswith(f"{prefix}:") and key.startswith(f"{other}:"):
-                return False
-        return True
+        # This is asked for each `get`, and hardly any pk leaves room for another prefix.
+        if ":" not in key[len(prefix) + 1 :]:
+            return True
+        longer = set(_prefixes_of(key, len(prefix) + 1))
+        return all(other not in longer for _, other in self.prefixes())
 
     def of_key(self, key: str) -> Any:
         """Return the class whose prefix, the longest that fits, a key has.
@@ -230,9 +242,10 @@ class Models:
         Raises:
             UsageError: there is none, or there are two.
         """
-        fitting = [cls for cls in self if key.startswith(f"{cls.class_key_initials()}:")]
-        longest = max((len(cls.class_key_initials()) for cls in fitting), default=0)
-        found = [cls for cls in fitting if len(cls.class_key_initials()) == longest]
+        possible = set(_prefixes_of(key))
+        fitting = [(prefix, cls) for cls, prefix in self.prefixes() if prefix in possible]
+        longest = max((len(prefix) for prefix, _ in fitting), default=0)
+        found = [cls for prefix, cls in fitting if len(prefix) == longest]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -241,6 +254,13 @@ class Models:
         names = " and ".join(sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in found))
         msg = f"{names} share the prefix of key {key!r}: override class_key_initials() in one of them"
         raise UsageError(msg)
+
+
+def _prefixes_of(key: str, start: int = 0) -> Iterator[str]:
+    """Yield whatever a colon follows in a key, from a place on."""
+    while (end := key.find(":", start)) >= 0:
+        yield key[:end]
+        start = end + 1
 
 
 models = Models()

@@ -2,6 +2,7 @@
 """Finding documents, `rapyer.get`, expiry, and the inheritance of `Meta`."""
 
 import asyncio
+from typing import ClassVar
 
 import pytest
 from connections import database
@@ -119,6 +120,37 @@ async def test_shared_prefix(bound):
     second = define()
     await second().save()
     assert type(await rapyer.get("Again:a")) is second
+
+
+async def test_base_without_a_prefix(bound):
+    """A class that cannot tell its prefix, an abstract base, is no other class's concern; its children are found."""
+    asked = []
+
+    class Tenant(AtomicRedisModel):
+        slug: Key[str] = "a"
+
+        @classmethod
+        def class_key_initials(cls):
+            asked.append(cls)
+            return cls.PREFIX
+
+    class Customer(Tenant):
+        PREFIX: ClassVar[str] = "Found:C"
+
+    one, other, odd = await Found().save(), await Customer().save(), await Customer(slug="x:y").save()
+    assert (await Found.get(one.key)).key == (await rapyer.get(one.key)).key == one.key
+    assert type(await rapyer.get("Found:C:a")) is type(await rapyer.get(odd.key)) is Customer
+    assert await Found.afind_keys() == [one.key]
+    with pytest.raises(KeyNotFound):
+        await Found.get(other.key)
+    assert await Found.delete_by_key(odd.key) is False
+    assert await Found.delete_by_key(one.key) is True
+    with pytest.raises(AttributeError):
+        await Tenant.get("a")
+    asked.clear()
+    with pytest.raises(KeyNotFound):
+        await Found.get(one.key)
+    assert asked == []  # hundreds of classes are not gone through for a key that can only be one's own
 
 
 async def test_every_write_sets_the_expiry(bound):
