@@ -5,15 +5,15 @@ Rules:
   arrive, and never outlives a lock. Nothing runs while there is none.
 - A lock that its holder has entered and that the server no longer knows is lost: the holder's task is cancelled.
 - When Redis cannot be reached the leases run on. What could not be renewed for a whole lease is lost, too.
+- Calls do not wait for each other: where one is not answered, or fails, the locks of the others are renewed all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from redis.exceptions import RedisError
 
@@ -42,6 +42,10 @@ class Renewable(Protocol):
     def fence(self) -> int: ...
 
     def lose(self) -> None: ...
+
+
+#: A lock by its token, and whether it was entered when its renewal was asked for.
+Asked: TypeAlias = "tuple[str, Renewable, bool]"
 
 
 class Renewals:
@@ -81,8 +85,9 @@ class _Cohort:
         self._renewals = renewals
         self._lease = lease
         self._milliseconds = _session.milliseconds(lease)
-        self._task: asyncio.Task[None] | None = None
-        self._doubtful: tuple[float, set[str]] | None = None  # since when no renewal was answered, and of what
+        self._since: dict[str, float] = {}  # of what was entered: when renewal was first asked for and not answered
+        self._under_way: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.locks: dict[str, Renewable] = {}
         self._loop = asyncio.get_running_loop()
         self._schedule()
@@ -94,52 +99,55 @@ class _Cohort:
         if not self.locks:
             self._renewals.forget(self._lease)
             return
-        if self._task is None or self._task.done():
-            if self._doubtful is None:
-                self._doubtful = self._loop.time(), {token for token, lock in self.locks.items() if lock.entered}
-            self._task = self._loop.create_task(self._renew(), name="rapyer-renewal")
         self._give_up()
+        now, caller = self._loop.time(), self._renewals.caller
+        # What is only asked for has no lock yet, or has it and does not know.
+        present = [(token, lock, lock.entered) for token, lock in self.locks.items()]
+        self._since = {token: self._since.get(token, now) for token, _, entered in present if entered}
+        if caller is not None:
+            idle = [asked for asked in present if asked[0] not in self._under_way]
+            for group in _by_slot(idle) if caller.clustered else [idle]:
+                for first in range(0, len(group), BATCH):
+                    self._renew(caller, group[first : first + BATCH])
         self._schedule()
-
-    async def _renew(self) -> None:
-        locks = list(self.locks.items())
-        with suppress(RapyerError, RedisError, OSError):  # it is tried again in a third of a lease
-            for first in range(0, len(locks), BATCH):
-                await self._renew_batch(locks[first : first + BATCH])
-            self._doubtful = None
 
     def _give_up(self) -> None:
         """Let go of what could not be renewed for a whole lease."""
-        since, tokens = self._doubtful or (math.inf, set())
-        if self._loop.time() < since + self._lease:
-            return
-        self._doubtful = None
-        for token in tokens & self.locks.keys():
-            self.locks.pop(token).lose()
+        end = self._loop.time() - self._lease
+        for token in [token for token, since in self._since.items() if since <= end]:
+            lock = self.locks.pop(token, None)
+            if lock is not None:
+                lock.lose()
 
-    async def _renew_batch(self, batch: list[tuple[str, Renewable]]) -> None:
-        # What is only asked for has no lock yet, or has it and does not know.
-        present = [(token, lock, lock.entered) for token, lock in batch if token in self.locks]
-        caller = self._renewals.caller
-        if not present or caller is None:
-            return
-        for group in _by_slot(present) if caller.clustered else [present]:
-            await self._renew_group(caller, group)
+    def _renew(self, caller: Dispatcher, batch: list[Asked]) -> None:
+        self._under_way.update(token for token, _, _ in batch)
+        task = self._loop.create_task(self._renew_batch(caller, batch), name="rapyer-renewal")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _renew_group(self, caller: Dispatcher, present: list[tuple[str, Renewable, bool]]) -> None:
-        keys = [lock.lock_key for _, lock, _ in present]
+    async def _renew_batch(self, caller: Dispatcher, batch: list[Asked]) -> None:
+        keys = [lock.lock_key for _, lock, _ in batch]
         arguments: list[str] = []
-        for token, lock, entered in present:
+        for token, lock, entered in batch:
             arguments += ("fence", str(lock.fence)) if entered else ("owner", token)
             arguments.append(self._milliseconds)
-        alive = await caller.script("lock.renew", keys, arguments, lambda index: Where(keys[index]))
-        for (token, lock, entered), kept in zip(present, alive, strict=True):
-            if entered and not kept and self.locks.pop(token, None) is not None:
+        try:
+            with suppress(RapyerError, RedisError, OSError):  # it is tried again in a third of a lease
+                alive = await caller.script("lock.renew", keys, arguments, lambda index: Where(keys[index]))
+                self._answered(batch, alive)
+        finally:
+            self._under_way.difference_update(token for token, _, _ in batch)
+
+    def _answered(self, batch: list[Asked], alive: list[int]) -> None:
+        for (token, lock, entered), kept in zip(batch, alive, strict=True):
+            if kept:
+                self._since.pop(token, None)
+            elif entered and self.locks.pop(token, None) is not None:
                 lock.lose()
 
 
-def _by_slot(present: list[tuple[str, Renewable, bool]]) -> list[list[tuple[str, Renewable, bool]]]:
-    groups: dict[int, list[tuple[str, Renewable, bool]]] = {}
-    for entry in present:
-        groups.setdefault(hash_slot(entry[1].lock_key), []).append(entry)
+def _by_slot(present: list[Asked]) -> list[list[Asked]]:
+    groups: dict[int, list[Asked]] = {}
+    for asked in present:
+        groups.setdefault(hash_slot(asked[1].lock_key), []).append(asked)
     return list(groups.values())

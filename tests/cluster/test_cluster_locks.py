@@ -2,7 +2,12 @@
 
 import asyncio
 
+import pytest
+from cluster_world import opened
+
+import redis_stack
 from rapyer import AtomicRedisModel
+from rapyer.errors import LockLost
 
 
 class Doc(AtomicRedisModel):
@@ -43,3 +48,34 @@ async def test_sections_exclude_each_other(world):
 
     await asyncio.gather(*(add(doc) for doc in docs for _ in range(20)))
     assert [(await Doc.get(doc.key)).n for doc in docs] == [20, 20, 20]
+
+
+async def test_a_frozen_primary_costs_its_own_locks_alone():
+    """While one does not answer, locks at another are renewed; those at the frozen one are lost after their lease."""
+    with redis_stack.cluster(node_timeout=30.0, args=["--cluster-require-full-coverage", "no"]) as servers:
+        async with opened(servers) as world:
+            docs = {}
+            while len(docs) < 2:
+                doc = Doc()
+                docs.setdefault(await world.owner(doc.key), doc)
+            (port, frozen), (_, healthy) = docs.items()
+            inside = []
+
+            async def hold(doc, seconds):
+                async with doc.lock(save_at_end=True, lease=1.5):
+                    inside.append(doc)
+                    await asyncio.sleep(seconds)
+                    doc.n = 1
+
+            await asyncio.gather(frozen.save(), healthy.save())
+            lost, kept = asyncio.create_task(hold(frozen, 30)), asyncio.create_task(hold(healthy, 5))
+            while len(inside) < 2:  # noqa: ASYNC110 - it is counted
+                await asyncio.sleep(0.01)
+            servers.node(port).pause()
+            try:
+                await asyncio.wait_for(kept, 30)
+                with pytest.raises(LockLost):
+                    await asyncio.wait_for(lost, 30)
+            finally:
+                servers.node(port).resume()
+            assert (await Doc.get(healthy.key)).n == 1

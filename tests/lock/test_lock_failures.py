@@ -223,6 +223,40 @@ async def test_many_locks_are_renewed_together(clean, calls):
     await asyncio.gather(*holding)
 
 
+async def test_a_bad_key_costs_its_own_lock_alone(clean, doc):
+    """What is no lock any more is lost; all others that are renewed with it are kept."""
+    other = await Doc().save()
+
+    async def hold(one):
+        async with one.lock(lease=0.6, save_at_end=True):
+            await asyncio.sleep(2)
+            one.n = 1
+
+    lost, kept = (asyncio.create_task(hold(one)) for one in (doc, other))
+    await asyncio.sleep(0.1)
+    await clean.set(_keys.lock_key(doc.key, "default"), "text")
+    with pytest.raises(LockLost):
+        await lost
+    await clean.delete(_keys.lock_key(doc.key, "default"))
+    await kept
+    assert ((await Doc.get(doc.key)).n, (await Doc.get(other.key)).n) == (0, 1)
+
+
+async def test_a_bad_key_is_lost_for_writes_and_saves(clean, doc):
+    """Nothing is written on top of it, and who asks for the lock is told what is wrong."""
+    for saves in (False, True):
+        with pytest.raises(LockLost):
+            async with doc.lock(save_at_end=saves):
+                await clean.set(_keys.lock_key(doc.key, "default"), "text")
+                with pytest.raises(LockLost):
+                    await doc.n.increase()
+                doc.s = "mine"
+        with pytest.raises(ServerError, match="WRONGTYPE"):
+            await doc.lock().__aenter__()
+        await clean.delete(_keys.lock_key(doc.key, "default"))
+    assert (await Doc.get(doc.key)).s == "s"
+
+
 async def test_a_killed_connection_while_locks_change_hands(clean, doc):
     """Errors are clear, the locks of those who met one are given back, and no update is lost."""
     done = 0
