@@ -5,7 +5,7 @@ Rules:
   arrive, and never outlives a lock. Nothing runs while there is none.
 - A lock that its holder has entered and that the server no longer knows is lost: the holder's task is cancelled.
 - When Redis cannot be reached the leases run on. What could not be renewed for a whole lease is lost, too.
-- Calls do not wait for each other: where one is not answered, or fails, the locks of the others are renewed all the same.
+- Calls do not wait for each other: where one fails, or is not answered, the locks of the others are renewed.
 """
 
 from __future__ import annotations

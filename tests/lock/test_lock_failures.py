@@ -244,13 +244,17 @@ async def test_a_bad_key_costs_its_own_lock_alone(clean, doc):
 
 async def test_a_bad_key_is_lost_for_writes_and_saves(clean, doc):
     """Nothing is written on top of it, and who asks for the lock is told what is wrong."""
+
+    async def block(saves):
+        async with doc.lock(save_at_end=saves):
+            await clean.set(_keys.lock_key(doc.key, "default"), "text")
+            with pytest.raises(LockLost):
+                await doc.n.increase()
+            doc.s = "mine"
+
     for saves in (False, True):
         with pytest.raises(LockLost):
-            async with doc.lock(save_at_end=saves):
-                await clean.set(_keys.lock_key(doc.key, "default"), "text")
-                with pytest.raises(LockLost):
-                    await doc.n.increase()
-                doc.s = "mine"
+            await block(saves)
         with pytest.raises(ServerError, match="WRONGTYPE"):
             await doc.lock().__aenter__()
         await clean.delete(_keys.lock_key(doc.key, "default"))
