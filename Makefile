@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= $(if $(RAPYER_TEST_URL),0,auto)
 
-# What `make test` runs on a cluster, too; `make cluster` runs all that can.
-ON_CLUSTER := $(addprefix tests/model/test_,documents.py find_and_meta.py lock.py concurrency.py pipeline.py links.py)
+# What `make test` runs on a cluster, too; `make cluster` runs the slow ones and the state machines as well.
+ON_CLUSTER := tests/model tests/lock
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-service test fast variants cluster chaos lint types lua cover bench plot docs matrix
@@ -28,7 +28,7 @@ demo: $(READY)  ## the API, then many processes on one document beside naive cod
 demo-service: $(READY)  ## a web shop with a live page: thousands of buyers, nothing sold twice
 	@$(BIN)/python scripts/redis_stack.py run -- $(BIN)/python docs/examples/ticket_shop/load.py $(ARGS)
 
-test: $(READY)  ## the whole suite on a real Redis Stack, and the public surface on a Redis Cluster
+test: $(READY)  ## the whole suite on a real Redis Stack, and models, pipelines and locks on a Redis Cluster
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
 	@RAPYER_TEST_SERVER=cluster $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(ON_CLUSTER)
 

@@ -35,8 +35,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """On a cluster, leave out what is about one server."""
     if connections.SERVER == "cluster":
         for item in items:
-            if item.get_closest_marker("one_server"):
-                item.add_marker(pytest.mark.skip(reason="about one server"))
+            if marker := item.get_closest_marker("one_server"):
+                [reason] = marker.args
+                item.add_marker(pytest.mark.skip(reason=f"about one server: {reason}"))
 
 
 @pytest.fixture(scope="session")

@@ -71,17 +71,22 @@ class _WholeCluster(RedisCluster):
 
     async def execute_command(self, *words: Any, **options: Any) -> Any:
         """Have what is about connections and users done by every node; lists that are answered are put together."""
-        if words[0] not in {"PUBSUB", "CLIENT", "ACL"} or options:
+        if words[0].split()[0] not in {"PUBSUB", "CLIENT", "ACL", "CONFIG"} or options:
             return await super().execute_command(*words, **options)
         await self.initialize()
         told = await super().execute_command(*words, target_nodes=self.get_nodes())
         answers = list(told.values()) if isinstance(told, dict) else [told]
         return [entry for answer in answers for entry in answer] if isinstance(answers[0], list) else answers[0]
 
-    async def calls(self) -> int:
-        """Return how many scripts all primaries were called for."""
-        stats = await self.info("commandstats", target_nodes=self.PRIMARIES)
-        return sum(node.get("cmdstat_evalsha", {"calls": 0})["calls"] for node in stats.values())
+    async def info(self, section: str | None = None, **options: Any) -> Any:
+        """Return what the servers tell; how often commands were called is added up."""
+        if section != "commandstats" or options:
+            return await super().info(section, **options)
+        calls: dict[str, dict[str, int]] = {}
+        for told in (await super().info(section, target_nodes=self.PRIMARIES)).values():
+            for name, stats in told.items():
+                calls.setdefault(name, {"calls": 0})["calls"] += stats["calls"]
+        return calls
 
 
 def client_of(url: str, **options: Any) -> Redis | RedisCluster:

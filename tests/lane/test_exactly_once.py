@@ -14,7 +14,7 @@ import redis_stack
 from rapyer import AtomicRedisModel, _once, _sent
 from rapyer.errors import KeyNotFound, OutcomeUnknown
 
-pytestmark = pytest.mark.one_server
+pytestmark = pytest.mark.one_server("a lane is the connection to one")
 
 
 class Doc(AtomicRedisModel):

@@ -112,10 +112,7 @@ def calls(bound):
 
     async def count():
         nonlocal last
-        if hasattr(bound, "calls"):
-            now = await bound.calls()
-        else:
-            now = (await bound.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"]
+        now = (await bound.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"]
         since, last = now - last, now
         return since
 

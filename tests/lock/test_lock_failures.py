@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from connections import client_of
 from lock_worker import Doc
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -197,7 +198,7 @@ async def test_renewal_ends_with_the_last_lock(clean, doc, calls):
     assert await calls() == 0
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("each primary is asked by itself")
 async def test_many_locks_are_renewed_together(clean, calls):
     """A thousand locks cost two calls a third of a lease."""
     docs = await Doc().duplicate_many(1000)
@@ -289,12 +290,10 @@ async def test_a_killed_connection_while_locks_change_hands(clean, doc):
     await asyncio.sleep(1.1)
 
 
-@pytest.mark.one_server
 async def test_without_the_right_to_subscribe(clean, doc, stack):
     """A user that may not subscribe gets the server's own error when it has to wait, and nothing is left of it."""
     await clean.execute_command("ACL", "SETUSER", "mute", "on", "nopass", "allkeys", "allcommands", "resetchannels")
-    url = stack.url.replace("redis://", "redis://mute:x@")
-    client = Redis.from_url(url)
+    client = client_of(stack.url.replace("://", "://mute:x@"))
 
     class Mute(Doc):
         class Meta:
@@ -327,10 +326,9 @@ async def test_a_teardown_while_somebody_waits(client):
         await asyncio.wait_for(waiter, 5)
 
 
-@pytest.mark.one_server
 def test_loops_in_threads(stack):
     """Waiters in several event loops of one process, with one client, take turns like processes."""
-    shared = Redis.from_url(stack.url)
+    shared = client_of(stack.url)
 
     class Shared(Doc):
         class Meta:
@@ -368,7 +366,7 @@ def test_loops_in_threads(stack):
 
     async def look():
         doc = await Shared.get(key)
-        async with Redis.from_url(stack.url) as fresh:
+        async with client_of(stack.url) as fresh:
             left = await fresh.keys("rapyer:*")
         await doc.delete()
         await rapyer.teardown_rapyer()

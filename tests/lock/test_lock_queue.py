@@ -184,7 +184,6 @@ async def test_timeout_zero_does_not_wait(clean, doc):
     await enter(Doc, doc.key, timeout=0)
 
 
-@pytest.mark.one_server
 async def test_the_turn_of_one_whose_time_was_up(clean, doc):
     """While the server is slow a waiter gives up: its turn is the next one's, whose lock is renewed like any other."""
     await clean.execute_command("CLIENT", "PAUSE", "200", "ALL")
@@ -202,7 +201,6 @@ async def test_the_turn_of_one_whose_time_was_up(clean, doc):
     assert (await doc.load()).n == 1
 
 
-@pytest.mark.one_server
 async def test_nonsense_on_the_channel(clean, doc):
     """Messages that nobody of this package sent change nothing."""
     async with doc.lock():

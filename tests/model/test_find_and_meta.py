@@ -321,7 +321,7 @@ def test_unknown_options():
         Found.Meta.tll = 1
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("a cluster has one database")
 async def test_own_client(stack, client):
     """A model with its own client stays with it when others are bound."""
     other = client.__class__.from_url(database(stack.url, 1))

@@ -63,7 +63,7 @@ async def test_clients(stack, client, decode, protocol, encoding):
         await own.aclose()
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("a cluster's client is not made of a pool")
 async def test_pools(stack, client):
     """A client made of a pool, bounded to one connection, serves a thousand callers."""
     pool = ConnectionPool.from_url(stack.url, max_connections=1)
@@ -92,7 +92,7 @@ async def test_init_with_a_url(stack, client):
         await Doc().save()
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("a cluster has one database")
 async def test_init_twice(stack, client):
     """Calling it again rebinds, also models that were defined in between."""
     other = client_of(database(stack.url, 1))

@@ -119,7 +119,6 @@ async def test_document_gone(bound):
     assert await bound.keys() == []
 
 
-@pytest.mark.one_server
 @pytest.mark.parametrize("error", [Boom, asyncio.CancelledError, KeyboardInterrupt])
 async def test_body_raises(bound, error):
     """Nothing is sent, and the model, with what variables hold, is as on entry."""
@@ -272,7 +271,7 @@ async def test_two_models(bound, stored):
     assert (one.n, one.s, two.n) == (10, "ab", 11)
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("the documents are in slots of their own")
 async def test_many_models_in_one_script(bound, stored):
     """`rapyer.pipeline()` takes any models: all or nothing."""
     one, two = await User().save(), await User().save()
@@ -300,7 +299,7 @@ async def test_many_models_in_one_script(bound, stored):
     assert not await bound.exists(two.key)
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("the documents are in slots of their own")
 async def test_delete_by_key_joins(bound, stored):
     """`delete_by_key` inside `rapyer.pipeline()` is part of its all or nothing."""
     one, two = await User().save(), await User().save()
@@ -379,7 +378,7 @@ async def test_several_models_of_one_document_refused(bound):
     assert await User.get(one.key) == User(table={"a": 2**62, "b": 2})
 
 
-@pytest.mark.one_server  # the documents are in slots of their own
+@pytest.mark.one_server("the documents are in slots of their own")
 @pytest.mark.parametrize("refused", [False, True])
 async def test_dependent_changes_of_one_of_two_documents(bound, refused):
     """Several changes of one field of one document, beside single changes of another: all or nothing."""

@@ -8,7 +8,7 @@ import pytest
 import rapyer
 from rapyer import AtomicRedisModel
 
-pytestmark = pytest.mark.one_server  # MONITOR shows what one server is sent
+pytestmark = pytest.mark.one_server("MONITOR shows what one is sent")
 
 
 class Fields(AtomicRedisModel):
