@@ -1,8 +1,8 @@
 """One process of the chaos run: tasks that change shared documents and write down what became of each operation.
 
 Arguments: the cluster's URL, this process's number, how many tasks, and the file for the history. It works until its
-input ends. A line of the history is: mode, kind, document, item, outcome ("done", "unknown" or "refused"), and when it
-began and ended, by the machine's clock.
+input ends. A line of the history is: mode, kind, document, item, outcome (see `OUTCOMES`), when it began and ended, by
+the machine's clock, and what it was answered.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from redis.asyncio import RedisCluster
 from redis.exceptions import RedisError
 
 import rapyer
+from _chaos_check import LEASE
 from rapyer import AtomicRedisModel
 from rapyer.errors import LockLost, NotReplicated, OutcomeUnknown, RapyerError
 from rapyer.fields import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 #: Documents of each mode and kind.
 DOCUMENTS = 60
-LEASE = 2.0
 PAUSE = 0.004
 #: How often the client tries: a failover has to fit in.
 TRIES = 40
@@ -60,9 +60,9 @@ class Careful(Plain):
         min_replicas = 1
 
 
-async def increase(doc: Any, _: str) -> None:
-    """Add one."""
-    await doc.n.increase()
+async def increase(doc: Any, _: str) -> int:
+    """Add one, and return the sum."""
+    return int(await doc.n.increase())
 
 
 async def append(doc: Any, item: str) -> None:
@@ -87,7 +87,7 @@ async def section(doc: Any, item: str) -> None:
 
 
 MODES: dict[str, type[Plain]] = {"careful": Careful, "plain": Plain}
-KINDS: dict[str, Callable[[Any, str], Awaitable[None]]] = {
+KINDS: dict[str, Callable[[Any, str], Awaitable[int | None]]] = {
     "increment": increase,
     "append": append,
     "pipeline": block,
@@ -106,15 +106,21 @@ def documents(mode: str, kind: str) -> list[Any]:
     return [MODES[mode](name=f"{kind}-{number}") for number in range(DOCUMENTS)]
 
 
-async def outcome_of(operation: Awaitable[None]) -> str:
-    """Return what became of an operation."""
+#: What an operation ended with -> its outcome; the first that fits.
+OUTCOMES: Sequence[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = (
+    (OutcomeUnknown, "unknown"),
+    (NotReplicated, "not replicated"),
+    (LockLost, "lock lost"),
+    ((RapyerError, RedisError, OSError), "refused"),
+)
+
+
+async def outcome_of(operation: Awaitable[int | None]) -> tuple[str, int | None]:
+    """Return what became of an operation, and its answer."""
     try:
-        await operation
-    except (OutcomeUnknown, NotReplicated, LockLost):
-        return "unknown"
-    except (RapyerError, RedisError, OSError):
-        return "refused"
-    return "done"
+        return "done", await operation
+    except (RapyerError, RedisError, OSError) as error:
+        return next(outcome for kinds, outcome in OUTCOMES if isinstance(error, kinds)), None
 
 
 async def work(process: int, number: int, stop: asyncio.Event, write: Callable[[str], Any]) -> None:
@@ -127,8 +133,8 @@ async def work(process: int, number: int, stop: asyncio.Event, write: Callable[[
         item = f"{process}.{number}.{count}"
         target = random.choice(targets)
         began = time.time()
-        outcome = await outcome_of(KINDS[kind](target, item))
-        write(json.dumps([mode, kind, target.name, item, outcome, began, time.time()]) + "\n")
+        outcome, answer = await outcome_of(KINDS[kind](target, item))
+        write(json.dumps([mode, kind, target.name, item, outcome, began, time.time(), answer]) + "\n")
         await asyncio.sleep(PAUSE)
 
 

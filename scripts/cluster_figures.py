@@ -1,7 +1,8 @@
 """Figures of clusters, side by side from one run: what exactly-once costs, throughput, and time without service.
 
-python scripts/cluster_figures.py once          plain, exactly once, and on a replica: calls of one server, interleaved
+python scripts/cluster_figures.py once          plain and exactly once, each task on its own document, or all on one
 python scripts/cluster_figures.py throughput    three primaries and one server, 256 tasks in two processes
+python scripts/cluster_figures.py frozen        calls to two primaries, while the third goes on and while it is stopped
 python scripts/cluster_figures.py outage        kill -9 of a primary: until Redis serves again, until the library does
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 import rapyer
 import redis_stack
@@ -32,6 +36,8 @@ CALLS = 2000
 SECONDS = 2.0
 PROCESSES = 2
 TASKS = 128
+#: Seconds of node timeout that an outage is measured with, and how often.
+NODE_TIMEOUTS = (0.25, 0.5, 1.0, 2.0)
 KILLS = 5
 
 
@@ -58,9 +64,11 @@ OPERATIONS: dict[str, Callable[[Any], Awaitable[Any]]] = {
 }
 
 
-async def timed(model: type[Plain], tasks: int, operation: Callable[[Any], Awaitable[Any]]) -> float:
-    """Return microseconds of wall clock a call, of this many tasks with a document each."""
-    docs = [await model().save() for _ in range(tasks)]
+async def timed(
+    model: type[Plain], tasks: int, operation: Callable[[Any], Awaitable[Any]], *, shared: bool = False
+) -> float:
+    """Return microseconds of wall clock a call, of this many tasks with a document each, or one for all."""
+    docs = [await model().save()] * tasks if shared else [await model().save() for _ in range(tasks)]
     turns = max(1, CALLS // tasks)
 
     async def work(doc: Any) -> None:
@@ -76,12 +84,13 @@ async def once(url: str) -> None:
     """Print what exactly-once costs."""
     await rapyer.init_rapyer(url)
     print("| operation | tasks | plain, us | exactly once, us | ratio |\n|---|---|---|---|---|")
-    for name, operation in OPERATIONS.items():
+    cases = [(name, operation, False) for name, operation in OPERATIONS.items()]
+    for name, operation, shared in [*cases, ("increase of one document", OPERATIONS["increase"], True)]:
         for tasks in (1, 64, 256):
             pairs = []
             for turn in range(ROUNDS + 1):
                 order = (Plain, Once) if turn % 2 else (Once, Plain)
-                found = {model: await timed(model, tasks, operation) for model in order}
+                found = {model: await timed(model, tasks, operation, shared=shared) for model in order}
                 pairs.append((found[Plain], found[Once]))
             plain, careful = (statistics.median(side) for side in zip(*pairs[1:], strict=True))
             ratio = statistics.median(b / a for a, b in pairs[1:])
@@ -152,30 +161,70 @@ def _line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-async def outage() -> None:
-    """Print how long a kill -9 of a primary is without service: Redis's own part, and the library's."""
-    print("| kill | Redis serves again after, s | the library after, s | the library adds, ms |\n|---|---|---|---|")
-    with redis_stack.cluster(node_timeout=1.0) as cluster:
-        client = RedisCluster.from_url(f"redis://{cluster.url.partition('://')[2]}", cluster_error_retry_attempts=30)
+async def frozen() -> None:
+    """Print how many increments a second two primaries do while the third goes on, and while it is stopped."""
+    with redis_stack.cluster(node_timeout=60.0) as cluster:  # nobody takes over
+        client = RedisCluster.from_url(f"redis://{cluster.url.partition('://')[2]}")
         await rapyer.init_rapyer(client)
-        for number in range(1, KILLS + 1):
-            doc: Any = await Once().save()
-            victim = cluster.node(int(rapyer_node(client, doc.key)))
-            (heir,) = cluster.replicas_of(victim)
-            began = time.perf_counter()
-            victim.kill()
-            served = asyncio.create_task(asyncio.to_thread(_until_served, heir, doc.key))
-            await doc.n.increase()
-            library = time.perf_counter() - began
-            own = await served - began
-            print(f"| {number} | {own:.2f} | {library:.2f} | {1000 * (library - own):.0f} |", flush=True)
-            await asyncio.to_thread(victim.restart)
-            await asyncio.to_thread(cluster.wait)
+        docs: list[Any] = [await Plain().save() for _ in range(3 * TASKS)]
+        victim = cluster.node(int(node_of(client, docs[0].key)))
+        others = [doc for doc in docs if node_of(client, doc.key) != str(victim.port)]
+        pairs = []
+        for _ in range(ROUNDS):
+            before = await _rate(others)
+            victim.pause()
+            stuck = asyncio.create_task(docs[0].load())
+            pairs.append((before, await _rate(others)))
+            victim.resume()
+            await stuck
         await rapyer.teardown_rapyer()
         await client.aclose()
+    before, during = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    print("| increments a second on two primaries | the third goes on | it is stopped | ratio |\n|---|---|---|---|")
+    print(f"| {len(others)} tasks | {before:,.0f} | {during:,.0f} | {ratio:.2f} |")
 
 
-def rapyer_node(client: Any, key: str) -> str:
+async def _rate(docs: Sequence[Any]) -> float:
+    began = time.perf_counter()
+    counts = await asyncio.gather(*(_increase(doc, began + SECONDS) for doc in docs))
+    return sum(counts) / (time.perf_counter() - began)
+
+
+async def outage() -> None:
+    """Print how long a kill -9 of a primary is without service: Redis's own part, and the library's."""
+    print("| node timeout, s | kill | Redis serves again after, s | the library after, s | it adds, ms |")
+    print("|---|---|---|---|---|")
+    for seconds in NODE_TIMEOUTS:
+        with redis_stack.cluster(node_timeout=seconds) as cluster:
+            client = RedisCluster.from_url(f"redis://{cluster.url.partition('://')[2]}", retry=Retry(NoBackoff(), 30))
+            await rapyer.init_rapyer(client)
+            for number in range(1, KILLS + 1):
+                own, library = await _outage(cluster, client)
+                added = 1000 * (library - own)
+                print(f"| {seconds} | {number} | {own:.2f} | {library:.2f} | {added:.0f} |", flush=True)
+            await rapyer.teardown_rapyer()
+            await client.aclose()
+
+
+async def _outage(cluster: redis_stack.Cluster, client: Any) -> tuple[float, float]:
+    """Kill a primary; return after how many seconds Redis serves its slots again, and a waiting call returns."""
+    doc: Any = await Once().save()
+    victim = cluster.node(int(node_of(client, doc.key)))
+    (heir,) = cluster.replicas_of(victim)
+    await asyncio.sleep(random.uniform(1, 2))  # settled, and at any moment of the nodes' rounds
+    began = time.perf_counter()
+    victim.kill()
+    served = asyncio.create_task(asyncio.to_thread(_until_served, heir, doc.key))
+    await doc.n.increase()
+    library = time.perf_counter() - began
+    own = await served - began
+    await asyncio.to_thread(victim.restart)
+    await asyncio.to_thread(cluster.wait)
+    return own, library
+
+
+def node_of(client: Any, key: str) -> str:
     """Return the port of the node that the library sends a key's calls to."""
     from rapyer._dispatch import dispatcher  # noqa: PLC0415 - what nobody else needs
 
@@ -199,6 +248,8 @@ def main(words: Sequence[str]) -> None:
             asyncio.run(once(server.url))
     elif words == ["throughput"]:
         throughput()
+    elif words == ["frozen"]:
+        asyncio.run(frozen())
     elif words == ["outage"]:
         asyncio.run(outage())
     else:
