@@ -21,7 +21,7 @@ from rapyer._refused import final
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rapyer._lane import Lane
     from rapyer._ops import Argument
@@ -61,15 +61,10 @@ class ScriptCall:
         lane: the way it took.
         packed: its bytes.
         repeatable: whether it may run twice.
-        given_up: whether nobody waits for it.
-        answer: gives the caller the reply.
         tries: how many connections failed it.
     """
 
-    __slots__ = (
-        *("answer", "future", "given_up", "keys", "lane", "name", "packed", "repeatable", "sender", "where"),
-        "__dict__",
-    )
+    __slots__ = ("__dict__", "future", "keys", "lane", "name", "packed", "repeatable", "sender", "where")
 
     # What a lane may ask of any call, and what is seldom another value.
     tries = 0
@@ -96,8 +91,14 @@ class ScriptCall:
         self.lane = lane
         self.packed = packed
         self.repeatable = repeatable
-        self.given_up: Callable[[], bool] = future.done
-        self.answer: Callable[[Any], None] = future.set_result
+
+    def given_up(self) -> bool:
+        """Whether nobody waits for it."""
+        return self.future.done()
+
+    def answer(self, reply: Any) -> None:
+        """Give the caller the reply."""
+        self.future.set_result(reply)
 
     def fail(self, error: BaseException) -> None:
         """Go on if there is a way, else give the caller its error."""
@@ -137,6 +138,7 @@ class Group:
 
     __slots__ = ("__dict__", "_alone", "_lane", "_sender", "_where", "amounts", "futures", "head", "keys", "name")
 
+    future = None
     repeatable = False
     tries = 0
     first = b""

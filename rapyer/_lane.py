@@ -175,7 +175,8 @@ class Lane:
         size = 0
         while waiting and size < HIGH_WATER:
             call = waiting[0]
-            if call.given_up():
+            future = call.future
+            if call.given_up() if future is None else future.done():
                 waiting.popleft()
                 continue
             try:

@@ -64,6 +64,7 @@ class Call(asyncio.Future[Any]):
     packed: bytes
     repeatable: bool
     # Seldom another value, so no call sets them: where one is, it goes into the dictionary that every future may have.
+    future = None
     tries = 0
     first = b""
     until = math.inf
@@ -86,7 +87,13 @@ class Call(asyncio.Future[Any]):
 
 
 class Sendable(Protocol):
-    """What a lane sends: a call, or several as one; the attributes are those of `Call`."""
+    """What a lane sends: a call, or several as one; the attributes are those of `Call`.
+
+    Attributes:
+        future: the only one that waits for the reply, as it is; None where `answer` has to be asked.
+    """
+
+    future: Any
 
     tries: int
     first: bytes
@@ -245,8 +252,12 @@ class Wire(asyncio.Protocol):
                 self._take_odd(reply)
                 continue
             call = sent.popleft()
-            if not call.given_up():
-                call.answer(reply)
+            future = call.future
+            if future is None:
+                if not call.given_up():
+                    call.answer(reply)
+            elif not future.done():
+                future.set_result(reply)
 
     def _take_odd(self, reply: Any) -> None:
         if isinstance(reply, _PUSH):
