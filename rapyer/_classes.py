@@ -33,7 +33,11 @@ class Plans(dict[str, Plan]):
         """Make the plan of a field; extra fields have none of their own."""
         cls: Any = self._cls()
         field = cls.__pydantic_fields__.get(name)
-        plan = Plan(Any) if field is None else _convert.plan_of(_resolved(field.annotation, cls), self._base)
+        plan = (
+            Plan(Any, changeable=True)
+            if field is None
+            else _convert.plan_of(_resolved(field.annotation, cls), self._base)
+        )
         self[name] = plan.configured(cls.model_config)
         return plan
 

@@ -83,6 +83,13 @@ def _remember_other(value: Any, undo: list[Any]) -> Iterable[Any]:
     return content.values()
 
 
+def models_in(value: Any) -> Iterator[BaseModel]:
+    """Yield the models in a plain value, itself included."""
+    undo: list[Any] = []
+    _remember(value, undo)
+    return (found for found in undo if isinstance(found, BaseModel))
+
+
 def _plain(value: dict[Any, Any]) -> Any:
     # A dict in a document records what its own methods do, and an ordered one has to keep its order.
     return OrderedDict if isinstance(value, OrderedDict) else dict

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import types
-from datetime import datetime
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from uuid import UUID
 
 from pydantic import BaseModel, RootModel
 
@@ -46,7 +50,23 @@ def plan_of(annotation: Any, base: type[Any]) -> Plan:
     if _is_text_dict(origin, args):
         return Plan(storable, RedisDict, plan_of(args[-1] if args else Any, base))
     kind = _model_kind(annotation, core, base)
-    return Plan(storable, kind, model=kind is not None)
+    return Plan(storable, kind, model=kind is not None, changeable=_may_change(annotation))
+
+
+#: Values of these do not change in place.
+_FIXED = (str, bytes, int, float, complex, Enum, date, time, timedelta, Decimal, UUID, PurePath, type(None))
+
+
+def _may_change(annotation: Any) -> bool:
+    """Whether a value of this annotation, or what it contains, may change in place; True where that is not known."""
+    core = _core_of(annotation)
+    origin = get_origin(core) or core
+    if origin is Literal:
+        return False
+    parts = _members(annotation) if core is None else get_args(core)
+    if parts and (core is None or origin in (tuple, frozenset)):
+        return any(part is not ... and _may_change(part) for part in parts)
+    return not (isinstance(origin, type) and issubclass(origin, _FIXED))
 
 
 def _model_kind(annotation: Any, core: Any, base: type[Any]) -> type[Any] | None:

@@ -100,6 +100,7 @@ class AtomicRedisModel(Node):
             _session.agrees(document, self._steps())
         elif owner is None:
             _set(self, "_own_pk", self.pk)  # a document from now on: put into another model, it is copied
+            _session.stands_alone(self)
         return self
 
     async def load(self) -> Self:

@@ -20,7 +20,7 @@ from rapyer._placed import Placed, owner_of
 from rapyer._schema import FieldReaders, FieldWriters
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
-from rapyer.types._base import STORAGE_CONFIG, decode, link_models, remembered
+from rapyer.types._base import STORAGE_CONFIG, decode, follow, remembered, watch
 from rapyer.types._container import PLAIN, Container, adopt
 
 if TYPE_CHECKING:
@@ -113,11 +113,13 @@ class Node(Placed):
         return getattr(self, str(place))
 
     def _holds(self, place: Step, child: object) -> bool:
-        return self.__dict__.get(str(place)) is child
+        return self.__dict__.get(str(place), (self.__pydantic_extra__ or {}).get(str(place))) is child
 
     def _put(self, place: Step, value: Any) -> None:
-        name = str(place)
-        self.__dict__[name] = adopt(self.__dict__.get(name), value, self, name)
+        name, values = str(place), self.__dict__
+        if name not in values and self.__pydantic_extra__ is not None:
+            values = self.__pydantic_extra__
+        values[name] = adopt(values.get(name), value, self, name)
 
     def _decode(self, place: Step, text: bytes) -> Any:
         if place not in type(self).__pydantic_fields__:
@@ -126,6 +128,9 @@ class Node(Placed):
 
     def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
         return self._field_arguments(self._shadow({str(place): value}), str(place))
+
+    def _written(self, place: Step, _: Any) -> tuple[Argument, ...]:
+        return self._field_arguments(self, str(place))
 
     def _shadow(self, values: Mapping[str, Any]) -> Self:
         """Return a copy with these fields validated and set; what it shares with self it only reads."""
@@ -222,8 +227,15 @@ class Node(Placed):
             if self._judged:
                 others = filter(self._is_stored, _validity.changed_besides((name,), before, self))
                 recording.add(document, *map(self._set_operation, others))
-            if self._plans[name].has_models:
-                link_models(getattr(self, name))
+            if self._plans[name].followed:
+                follow(getattr(self, name))
+
+        def __getattr__(self, name: str) -> Any:
+            """Return what is no field: of an open model that may be a value that changes in place."""
+            value = super().__getattr__(name)
+            if _session.is_recording() and name in (self.__pydantic_extra__ or ()):
+                watch(value, self, name)
+            return value
 
         def __delattr__(self, name: str) -> None:
             """Forget a field; inside `pipeline()` that is refused."""
@@ -232,10 +244,10 @@ class Node(Placed):
                 raise UsageError(msg)
             super().__delattr__(name)
 
-    def _link_models(self) -> None:
+    def _follow(self) -> None:
         for name in type(self).__pydantic_fields__:
-            if self._plans[name].has_models:
-                link_models(getattr(self, name))
+            if self._plans[name].followed:
+                follow(getattr(self, name))
 
     def _check_key_stays(self, name: str) -> None:
         if owner_of(self) is None and _session.recording_of(self._document()) is not None:
@@ -256,6 +268,9 @@ class Node(Placed):
 
     def _snapshot(self) -> Callable[[], None]:
         return _content.freeze(self)
+
+    def _parts_in(self, value: Any) -> set[int]:
+        return {id(model) for model in _content.models_in(value) if isinstance(model, Placed) and model._is_free()}
 
     def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None:
         for name, text in fields.items():

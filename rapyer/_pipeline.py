@@ -3,6 +3,7 @@
 Rules:
 - Entering refreshes the models and remembers what was read: should anything raise, they are put back to it.
 - Leaving sends one `batch.apply`: all or nothing. Its answer brings the fields that were touched, with what others did.
+- Plain values that can change in place are compared at the end with what they were when the block met them.
 - What a block inside a block changes of a model that the outer one covers, in the same task, joins the outer one, in
   order; if the inner one fails, it is taken back from there.
 """
@@ -14,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from rapyer import _calls, _codec, _session
 from rapyer._keys import hash_slot
 from rapyer._link import config_of
-from rapyer._ops import squash
-from rapyer.errors import CrossSlot, KeyNotFound
+from rapyer._ops import Operation, squash
+from rapyer.errors import CrossSlot, KeyNotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from rapyer._ops import Operation
+    from rapyer._link import Owner
+    from rapyer._ops import Argument
     from rapyer._path import Step
 
 
@@ -142,11 +144,27 @@ class _Recorder(_session.Recording):
         return take_back
 
     def completed(self) -> bool:
-        """Leave out what went into other models; return whether there is anything to send."""
+        """Leave out what went into other models, add what changed unseen; return whether there is anything to send."""
         parts = self.parts
         if parts:
             self.entries = [entry for entry in self.entries if id(entry[0]) not in parts]
+        if self.watched:
+            self.entries += self._changed_in_place()
         return bool(self.entries)
+
+    def _changed_in_place(self) -> Iterator[tuple[Any, Operation]]:
+        gone = _deleted(self.entries)
+        for owner, met_at, value, before in (self.watched or {}).values():
+            document = owner._document()
+            try:
+                place = owner._place_of(value, met_at)
+                steps = owner._steps()
+            except UsageError:
+                continue  # what it was in is no longer in the document
+            if id(document) in gone or not owner._holds(place, value):
+                continue
+            if _written(owner, place, value) != before:
+                yield document, Operation("value.set", steps, owner._encode(place, value), place)
 
     def put_back(self) -> None:
         """Make every model what it was."""
@@ -219,6 +237,22 @@ class _Twins:
     def of(self, document: Any) -> Sequence[Any]:
         """Return all models of a document."""
         return self._models[document.key] if self._first else (document,)
+
+
+def _written(owner: Owner, place: Step, value: Any) -> tuple[Argument, ...] | None:
+    try:
+        return owner._written(place, value)
+    except ValueError:
+        return None  # it was valid when the block met it
+
+
+def _deleted(entries: Iterable[tuple[Any, Operation]]) -> set[int]:
+    """Return the documents that are gone afterwards."""
+    gone: set[int] = set()
+    for document, operation in entries:
+        if operation.touches is None:
+            (gone.add if operation.script == "document.delete" else gone.discard)(id(document))
+    return gone
 
 
 def _outcome(operation: Operation) -> bytes | None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from rapyer import _classes, _keys, _session, _storable
 from rapyer._path import absolute, render
 from rapyer.errors import UsageError
-from rapyer.types._base import elsewhere
+from rapyer.types._base import elsewhere, watch
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,9 +49,11 @@ class Placed(BaseModel):
         def class_key_initials(cls) -> str: ...
 
     @classmethod
-    def _wrap(cls, value: Any, owner: Owner, place: Step, _: Plan) -> Any:
+    def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
         """Link a nested model to where it is; one that stands elsewhere is copied first."""
         if not isinstance(value, Placed):
+            if plan.changeable and _session.is_recording():
+                watch(value, owner, place)
             return value
         if not value._takes_place(owner, place):
             value = value.model_copy()

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from rapyer._dispatch import Dispatcher
     from rapyer._link import Document, Owner
-    from rapyer._ops import Operation
+    from rapyer._ops import Argument, Operation
     from rapyer._path import Step, Steps
 
 
@@ -55,7 +56,7 @@ class Recording:
     """
 
     # Many of these may wait for the server at the same time: the fewer objects, the less there is to collect.
-    __slots__ = ("covered", "entries", "outer", "parts", "task", "touched")
+    __slots__ = ("covered", "entries", "outer", "parts", "task", "touched", "watched")
 
     def __init__(self, outer: Recording | None, document: Document | None) -> None:
         self.outer = outer
@@ -65,10 +66,23 @@ class Recording:
         self.entries: list[tuple[Document, Operation]] = []
         #: Models that were put into others: what puts one in carries what was recorded of it before.
         self.parts: set[int] | None = None
+        #: Plain values that may change in place: owner, place, the value, and how it was written when it was met.
+        self.watched: dict[Any, tuple[Owner, Step, Any, tuple[Argument, ...]]] | None = None
 
     def touch(self, document: Document) -> None:
         """Take notice of a document that is about to change for the first time."""
         self.touched[id(document)] = document
+
+    def watch(self, owner: Owner, place: Step, value: Any) -> None:
+        """Take notice of a plain value that may change in place, and of the models in it."""
+        self.watched = {} if self.watched is None else self.watched
+        key = (id(owner), place, id(value))
+        if key not in self.watched:
+            with suppress(UsageError, ValueError):  # what cannot be written now is told when it is to be saved
+                self.watched[key] = (owner, place, value, owner._written(place, value))
+            document: Any = owner._document()
+            self.parts = set() if self.parts is None else self.parts
+            self.parts |= document._parts_in(value)
 
     def add(self, document: Document, *operations: Operation) -> None:
         """Collect operations in order."""
@@ -122,8 +136,15 @@ def becomes_part(document: object) -> None:
     """Take notice that a model, so far a document of its own, is part of another one from now on."""
     for recording in recordings():
         if id(document) in recording.touched:
-            recording.parts = recording.parts or set()
+            recording.parts = set() if recording.parts is None else recording.parts
             recording.parts.add(id(document))
+
+
+def stands_alone(document: object) -> None:
+    """Take notice that a model is a document of its own, though it stands in a plain value, too."""
+    for recording in recordings():
+        if recording.parts:
+            recording.parts.discard(id(document))
 
 
 def current_task() -> asyncio.Task[Any] | None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from rapyer._path import Step, Steps
     from rapyer._schema import Writer
 
+#: Values that nobody holds a link to.
+PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 #: How values become JSON: bytes as base64, and no constant that is no JSON passes unseen.
 STORAGE_CONFIG = ConfigDict(
     ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants", allow_inf_nan=False
@@ -46,10 +48,17 @@ class Plan:
         kind: the Redis type or model class its values become; None where they stay as they are.
         element: the plan of what the values contain, for lists, dicts and sets.
         model: whether `kind` is a model class.
+        changeable: whether values that stay as they are may change in place: no operation tells of that.
     """
 
     def __init__(
-        self, annotation: Any, kind: type[Any] | None = None, element: Plan | None = None, *, model: bool = False
+        self,
+        annotation: Any,
+        kind: type[Any] | None = None,
+        element: Plan | None = None,
+        *,
+        model: bool = False,
+        changeable: bool = False,
     ) -> None:
         self.annotation = annotation
         self.kind = kind
@@ -57,6 +66,7 @@ class Plan:
         self.own_type = None if model else kind
         self.element = element
         self.model = model
+        self.changeable = changeable
         self.config = STORAGE_CONFIG
 
     def configured(self, config: ConfigDict) -> Plan:
@@ -70,6 +80,8 @@ class Plan:
         """Return the value as a linked one, or as it is where this plan does not concern it."""
         kind = self.kind
         if kind is None:
+            if self.changeable and _session.is_recording():
+                watch(value, owner, place)
             return value
         if not self.model and value.__class__ is kind and value._owner is owner and not elsewhere(value, owner, place):
             value._hint = place
@@ -77,9 +89,9 @@ class Plan:
         return kind._wrap(value, owner, place, self)
 
     @cached_property
-    def has_models(self) -> bool:
-        """Whether values are models, or contain some."""
-        return self.model or (self.element is not None and self.element.has_models)
+    def followed(self) -> bool:
+        """Whether a pipeline has to follow what is put in, by whatever variable it is changed: models, plain values."""
+        return self.model or self.changeable or (self.element is not None and self.element.followed)
 
     @cached_property
     def _adapter(self) -> TypeAdapter[list[Any]]:
@@ -115,11 +127,19 @@ class Plan:
         return self._reader.validate_json(text, by_name=True, by_alias=False)
 
 
-def link_models(value: Any) -> None:
+def follow(value: Any) -> None:
     """Have every model in a linked value know its place, so that changes by a variable that holds one are seen."""
-    link = getattr(value, "_link_models", None)
-    if link is not None:
-        link()
+    follow_all = getattr(value, "_follow", None)
+    if follow_all is not None:
+        follow_all()
+
+
+def watch(value: Any, owner: Owner, place: Step) -> None:
+    """Have a pipeline look at its end whether a plain value at this place was changed in place."""
+    if value.__class__ not in PLAIN:
+        recording = _session.recording_of(owner._document())
+        if recording is not None:
+            recording.watch(owner, place, value)
 
 
 def elsewhere(value: Any, owner: Owner, place: Step) -> bool:
@@ -328,13 +348,15 @@ def _identity(value: Any) -> Any:
 
 
 __all__ = [
+    "PLAIN",
     "STORAGE_CONFIG",
     "Immutable",
     "Plan",
     "RedisType",
     "decode",
     "elsewhere",
-    "link_models",
+    "follow",
     "load_text",
     "remembered",
+    "watch",
 ]

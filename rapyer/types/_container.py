@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _session
 from rapyer._ops import Operation
-from rapyer.types._base import Plan, RedisType, decode, elsewhere, link_models, remembered
+from rapyer.types._base import PLAIN, Plan, RedisType, decode, elsewhere, follow, remembered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from rapyer._path import Step
 
 _ANY = Plan(Any)
-#: Values that nobody holds a link to.
-PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 class Container(RedisType):
@@ -51,6 +49,9 @@ class Container(RedisType):
 
     def _encode(self, _: Step, value: Any) -> tuple[Argument, ...]:
         return self._element.arguments(self._element.validate(value))
+
+    def _written(self, _: Step, value: Any) -> tuple[Argument, ...]:
+        return self._element.arguments(value)
 
     def _place_of(self, child: object, hint: Step) -> Step:
         raise NotImplementedError  # pragma: no cover - every container has its own
@@ -81,15 +82,15 @@ class Container(RedisType):
         return value if self._whole is None else self._element.validate(value)
 
     def _link_at(self, places: Iterable[Any]) -> None:
-        """Link the models that were put in here, inside a pipeline: it has to see what is done to them from now on."""
-        if self._element.has_models and self._recording() is not None:
+        """Inside a pipeline, have it see what is done from now on to what was put in here."""
+        if self._element.followed and self._recording() is not None:
             for place in places:
-                link_models(self._get(place))
+                follow(self._get(place))
 
-    def _link_models(self) -> None:
-        if self._element.has_models:
+    def _follow(self) -> None:
+        if self._element.followed:
             for value in self._values():
-                link_models(value)
+                follow(value)
 
     def _values(self) -> Iterable[Any]:
         """Return what is in here, linked."""
@@ -163,7 +164,7 @@ class Recorded:
 
 def is_there(value: Any, present: Any) -> bool:
     """Whether what is assigned to a place is what stands there already: what an in-place operator gives back."""
-    return value is present and hasattr(value, "_link_models")
+    return value is present and hasattr(value, "_follow")
 
 
 def adopt(present: Any, new: Any, owner: Owner, place: Step) -> Any:
