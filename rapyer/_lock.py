@@ -13,7 +13,7 @@ import asyncio
 import os
 import socket
 import weakref
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _keys, _log, _session
@@ -60,8 +60,7 @@ class Lock:
             lease = config.lock_lease
         _check_terms(action, timeout, lease)
         milliseconds, ttl = _session.milliseconds(lease), _session.read_ttl(config)
-        lock_key, queue_key = _keys.lock_key(key, action), _keys.queue_key(key, action)
-        self.place = Place(key, action, lock_key, queue_key, lease, milliseconds, ttl)
+        self.place = _place(key, action, lease, milliseconds, ttl)
         self._lost = False
         self._cancelling = 0
         self.held: Held | None = None
@@ -237,6 +236,11 @@ def _cancelling(task: Any) -> int:
     """Return how many cancellations of a task are under way: it may be one's clean-up that takes the lock."""
     cancelling = getattr(task, "cancelling", None)  # came with Python 3.11
     return 0 if cancelling is None else cancelling()
+
+
+@lru_cache(maxsize=1024)
+def _place(key: str, action: str, lease: float, milliseconds: str, ttl: str) -> Place:
+    return Place(key, action, _keys.lock_key(key, action), _keys.queue_key(key, action), lease, milliseconds, ttl)
 
 
 def _info(task: Any) -> str:

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rapyer._dispatch import Where
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from rapyer._dispatch import Care, Dispatcher, Locate
     from rapyer._group import Place
@@ -41,7 +41,7 @@ class LockScripts:
         """Take a lock or queue for it; return the milliseconds of the holder's lease, and what was given to whom."""
         keys = (place.key, place.lock_key, place.queue_key)
         arguments = (token, place.lease_text, place.ttl, info, self._channel(place.key), ticket)
-        remaining, given = await self._call("lock.acquire", keys, arguments, lambda _: _whole(place))
+        remaining, given = await self._call("lock.acquire", keys, arguments, "$")
         return remaining, given
 
     async def release(
@@ -59,7 +59,7 @@ class LockScripts:
         """
         keys = (place.key, place.lock_key, place.queue_key)
         arguments = (token, fence, ticket, *heir)
-        held, *given = await self._call("lock.release", keys, arguments, lambda _: _whole(place), care)
+        held, *given = await self._call("lock.release", keys, arguments, "$", care)
         return bool(held), given[0] if given else None
 
     async def save(
@@ -88,17 +88,18 @@ class LockScripts:
 
     async def note(self, lock_key: str, waiting: int) -> None:
         """Note how many wait here."""
-        await self._call("lock.note", (lock_key,), (self._channel(lock_key), str(waiting)), lambda _: Where(lock_key))
+        await self._call("lock.note", (lock_key,), (self._channel(lock_key), str(waiting)), "$")
 
-    async def _call(
-        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Locate, care: Care | None = None
-    ) -> Any:
+    def _call(
+        self,
+        name: str,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        where: Locate | str,
+        care: Care | None = None,
+    ) -> Awaitable[Any]:
         caller = self._caller()
         if caller is None:
             msg = "the client was torn down while a lock was in use"
             raise RedisConnectionError(msg)
-        return await caller.script(name, keys, arguments, where, care)
-
-
-def _whole(place: Place) -> Where:
-    return Where(place.key, "$", place.action)
+        return caller.script(name, keys, arguments, where, care)
