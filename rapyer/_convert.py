@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel
 
 from rapyer._storable import Storable, linked_class
 from rapyer.types import RedisBytes, RedisDatetime, RedisDict, RedisFloat, RedisInt, RedisList, RedisSet, RedisStr
@@ -83,7 +83,7 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 
 def _is_model(core: Any) -> bool:
-    return isinstance(core, type) and issubclass(core, BaseModel) and not issubclass(core, RootModel)
+    return isinstance(core, type) and issubclass(core, BaseModel) and not core.__pydantic_root_model__
 
 
 def _core_of(annotation: Any) -> Any:

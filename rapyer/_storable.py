@@ -11,7 +11,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, GetCoreSchemaHandler, PydanticSchemaGenerationError, RootModel
+from pydantic import BaseModel, GetCoreSchemaHandler, PydanticSchemaGenerationError
 from pydantic_core import core_schema
 
 from rapyer import _codec
@@ -133,7 +133,7 @@ def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], _: s
 
 def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: Any) -> Any:
     cls = _model_class(found if isinstance(found, dict) else schema)
-    if cls is None or issubclass(cls, (base, RootModel)):
+    if cls is None or issubclass(cls, base) or cls.__pydantic_root_model__:
         return schema
     linked = linked_class(cls, base)
     return core_schema.no_info_before_validator_function(

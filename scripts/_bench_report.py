@@ -135,6 +135,16 @@ def costs(results: Iterable[Mapping[str, Any]]) -> str:
     return table(rows)
 
 
+def imports(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return the table of what importing costs."""
+    rows = [["imports: rapyer | without it", "without, CPU ms", "rapyer, CPU ms", "ratio", "required", ""]]
+    for found in results:
+        numbers = (f"{found['bare']:.0f}", f"{found['rapyer']:.0f}", f"{found['ratio']:.2f}")
+        required = "" if found["required"] is None else f"<= {found['required']:g}"
+        rows.append([found["case"], *numbers, required, verdict(found["ok"])])
+    return table(rows)
+
+
 def locks(results: Iterable[Mapping[str, Any]]) -> str:
     """Return the table of locks that many want, or that are many."""
     rows = [["locks", "unit", "bare redis-py", "rapyer", "ratio", "required", ""]]

@@ -26,6 +26,7 @@ from redis.asyncio import Redis
 
 import _bench_blocks
 import _bench_cases
+import _bench_imports
 import _bench_latency
 import _bench_locks
 import _bench_operations
@@ -47,8 +48,8 @@ SLICES = 20  # of a round, in which the sides take turns: what slows the machine
 LEAST_IN_SLICE = 5  # operations of each task, else there are fewer slices
 TASKS = [1, 64, 512]
 GROUPS = {"main": _bench_cases.CASES, "blocks": _bench_blocks.CASES, "operations": _bench_operations.CASES}
-#: What is measured besides cases: times of single calls, other libraries, locks, scripts on the server, models alone.
-OTHERS = ("latency", "peers", "locks", "server", "models")
+#: What is measured besides cases: single calls, other libraries, locks, scripts on the server, models alone, imports.
+OTHERS = ("latency", "peers", "locks", "server", "models", "imports")
 _TEXT = json.dumps(VALUES)
 MODEL_COSTS: tuple[tuple[str, float | None, Callable[[type[Any]], Any]], ...] = (
     ("build", 15.0, lambda cls: cls(**VALUES)),
@@ -200,14 +201,15 @@ async def run(url: str, options: Options) -> dict[str, Any]:
         names = [name for name in _bench_locks.LOCK_CASES if _wanted("locks", options) or _wanted(name, options)]
         locks = await _bench_locks.run(url, names, options.rounds, options.seconds, quick=options.quick)
         costs = bench.costs() if _wanted("models", options) else []
+        imports = _bench_imports.run(options.rounds) if _wanted("imports", options) else []
         server = await _bench_server.measure(bench.bare) if _wanted("server", options) else []
     finally:
         await bench.close()
     tables = (report.ratios(results), report.latencies(latency), report.peers(peers), report.locks(locks))
-    for table in (*tables, report.costs(costs), report.server(server)):
+    for table in (*tables, report.costs(costs), report.imports(imports), report.server(server)):
         print(f"\n{table}" if table else "", end="\n" if table else "")
     print("\n" + report.legend(case for case, _ in chosen))
-    others = {"latency": latency, "peers": peers, "locks": locks, "costs": costs, "server": server}
+    others = {"latency": latency, "peers": peers, "locks": locks, "costs": costs, "imports": imports, "server": server}
     return {**about, "results": results, **others}
 
 

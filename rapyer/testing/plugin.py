@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rapyer import AtomicRedisModel, RedisConfig, _classes
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rapyer import RedisConfig
     from rapyer.testing import RedisStack
 
 
@@ -61,6 +60,8 @@ def rapyer_models(redis_stack: RedisStack) -> Iterator[RedisStack]:
     clients of one's own. Afterwards the models are bound as they were before, or as their `Meta` says.
     """
     from redis.asyncio import Redis  # noqa: PLC0415
+
+    from rapyer import AtomicRedisModel, RedisConfig, _classes  # noqa: PLC0415
 
     plain = RedisConfig.child
     with pytest.MonkeyPatch.context() as patch:

@@ -72,6 +72,18 @@ def test_bench_tells_percentiles_of_single_calls(tmp_path):
         assert f"p{most['percent']}" in done.stdout
 
 
+def test_bench_of_imports(tmp_path):
+    """Packages, names and models are compared with their like, the first two with a requirement."""
+    file = tmp_path / "bench.json"
+    done = run("bench.py", "--quick", "--only", "imports", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    imports = json.loads(file.read_text(encoding="utf-8"))["imports"]
+    assert [found["required"] for found in imports] == [1.3, 1.3, None]
+    assert all(found["bare"] > 0 and found["rapyer"] > 0 for found in imports)
+    assert all(found["ok"] is (found["ratio"] <= found["required"]) for found in imports[:2])
+    assert "import rapyer | import redis, pydantic" in done.stdout
+
+
 @pytest.mark.parametrize(("percent", "expected"), [(50, 50), (99, 99), (100, 100)])
 def test_percentile_is_a_time_that_so_many_do_not_exceed(percent, expected):
     """Of the times 1 to 100 in any order, exactly so many percent do not exceed the percentile."""
