@@ -8,10 +8,15 @@ changes.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from rapyer._dispatch import FAILURES
+from rapyer._tasks import Errands
+from rapyer.errors import RapyerError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 #: Seconds from a change to the note.
 AFTER = 1.0
@@ -22,12 +27,13 @@ class Census:
 
     Args:
         count: gives how many wait for the lock with this key.
-        note: has the server note a number.
+        note: has the server note a number; that it cannot is no harm.
     """
 
-    def __init__(self, count: Callable[[str], int], note: Callable[[str, int], None]) -> None:
+    def __init__(self, count: Callable[[str], int], note: Callable[[str, int], Awaitable[None]]) -> None:
         self._count = count
         self._note = note
+        self._start = Errands("rapyer-census").start
         self._due: set[str] = set()
         self._noted: dict[str, int] = {}
 
@@ -48,4 +54,8 @@ class Census:
         if waiting:
             self._noted[lock_key] = waiting
         if waiting != noted:
-            self._note(lock_key, waiting)
+            self._start(self._tell(lock_key, waiting))
+
+    async def _tell(self, lock_key: str, waiting: int) -> None:
+        with suppress(RapyerError, *FAILURES):
+            await self._note(lock_key, waiting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -55,14 +55,15 @@ class Waiter(Protocol):
 class Group:
     """Waiters who share a ticket."""
 
-    __slots__ = ("asker", "closed", "holder", "place", "room", "ticket", "timer", "token", "waiters")
+    __slots__ = ("asker", "asking", "closed", "holder", "place", "room", "ticket", "timer", "token", "waiters")
 
     def __init__(self, token: str, waiter: Waiter) -> None:
         self.place = waiter.place
         self.token = token  # of the turn that it waits for or has
         self.ticket = ""  # for this turn, if it may be in the queue
         self.waiters = [waiter]
-        self.asker: Waiter | None = None  # who asks for it in a task of its own
+        self.asker: Waiter | None = None  # for whom it is asked for the first time
+        self.asking: asyncio.Future[Any] | None = None
         self.room = TURNS - 1 if waiter.patient else 0
         self.holder: Waiter | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -80,6 +81,12 @@ class Group:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+    def stop_asking(self) -> None:
+        """Give up the answer to the first asking."""
+        self.asker = None
+        if self.asking is not None:
+            self.asking.cancel()
 
     def fail(self, error: Exception) -> None:
         """Give everybody who waits an error of their own; who comes before they are gone does not join them."""

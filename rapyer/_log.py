@@ -58,6 +58,12 @@ def lock_lost(key: str, action: str) -> None:
     logger.warning("lock %r of %r was lost: its block is cancelled", action, key, extra=parts)
 
 
+def lock_not_returned(key: str, action: str, error: BaseException) -> None:
+    """Tell that a lock could not be given back, so that its lease has to end first."""
+    parts = _parts("lock_not_returned", key=key, action=action)
+    logger.warning("lock %r of %r could not be given back, its lease will end: %s", action, key, error, extra=parts)
+
+
 def copies_left(keys: list[str]) -> None:
     """Tell of copies that should not be there, or may not be, and could not be removed."""
     logger.warning("%d copies may be left: %s", len(keys), keys, extra=_parts("copies_left", keys=keys))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: A lock that was given: token, fencing number, document.
 Given: TypeAlias = "tuple[bytes, bytes, bytes]"
+#: What asking for a lock gives: milliseconds until the holder's lease ends, and what was given to whom, if anything.
+Answer: TypeAlias = "tuple[int, Given | None]"
 #: To whom a lock may be handed: channel of the caller, and of its own waiter token, lease, ttl, info.
 Heir: TypeAlias = "tuple[str, str, str, str, str]"
 #: What to save: the document's ttl as the scripts take it, the operations, and the care they are carried out with.
@@ -37,12 +39,11 @@ class LockScripts:
         self._caller = weakref.ref(caller)
         self._channel = channel
 
-    async def acquire(self, place: Place, token: str, info: str, ticket: str) -> tuple[int, Given | None]:
-        """Take a lock or queue for it; return the milliseconds of the holder's lease, and what was given to whom."""
+    def acquire(self, place: Place, token: str, info: str, ticket: str) -> Awaitable[Answer]:
+        """Take a lock or queue for it."""
         keys = (place.key, place.lock_key, place.queue_key)
         arguments = (token, place.lease_text, place.ttl, info, self._channel(place.key), ticket)
-        remaining, given = await self._call("lock.acquire", keys, arguments, "$")
-        return remaining, given
+        return self._call("lock.acquire", keys, arguments, "$")
 
     async def release(
         self, place: Place, token: str, fence: str, ticket: str, heir: Heir, care: Care | None = None

@@ -15,32 +15,34 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import os
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from rapyer import _log
 from rapyer._census import Census
 from rapyer._group import Group
 from rapyer._protocol import LockScripts
 from rapyer._renewal import Renewals
+from rapyer._tasks import Errands, a_while
 from rapyer._wakes import Wakes
 from rapyer.errors import OutcomeUnknown, RapyerError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Collection, Iterator, Sequence
 
     from rapyer._dispatch import Care, Dispatcher
     from rapyer._group import Place, Waiter
-    from rapyer._protocol import Changes, Given, Heir
+    from rapyer._protocol import Answer, Changes, Given, Heir
     from rapyer._session import Held
-
-logger = logging.getLogger("rapyer")
 
 #: Seconds added to the holder's remaining lease before asking again, because the server counts in milliseconds.
 MARGIN = 0.002
+#: Seconds that who leaves waits for the server to know of it: a silent one holds nobody.
+PATIENCE = 2.0
 
 
 class Queues:
@@ -54,9 +56,9 @@ class Queues:
         self._numbers = itertools.count(1)
         self._groups: dict[str, list[Group]] = {}  # by the lock's key, in the order they came
         self._waiting: dict[str, Group] = {}  # by the token that is waited for
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._start = Errands("rapyer-lock").start
         self.loop = asyncio.get_running_loop()
-        self._census = Census(self._count, self._note)
+        self._census = Census(self._count, self._scripts.note)
         self.renewals = Renewals(caller)
 
     # -- entering --------------------------------------------------------------------------------------------------
@@ -68,7 +70,7 @@ class Queues:
         """
         try:
             if not self._join(waiter):
-                await self._open(waiter)
+                self._open(waiter)
             return await waiter.turn
         except BaseException:
             await self._withdraw(waiter)
@@ -97,25 +99,28 @@ class Queues:
     def _new_token(self) -> str:
         return f"{self._station}:{next(self._numbers)}"
 
-    async def _open(self, waiter: Waiter) -> None:
-        """Ask in the waiter's own task: a lock that is free costs one call and no more."""
+    def _open(self, waiter: Waiter) -> None:
+        """Ask without a task: a lock that is free costs one call and no more."""
         group = self._new_group(waiter)
-        group.asker = waiter
-        token, lease = group.token, group.place.lease
-        self.renewals.add(token, waiter, lease)
         queue = waiter.patient and self._wakes.listening(group.place.key)
-        try:
-            await self._ask(group, queue=queue)
-        finally:
-            if group.holder is None:
-                self.renewals.remove(token, lease)
-        group.asker = None
-        if group.holder is not None:
-            return  # it may be another one's turn, if this one's time was up meanwhile
-        if not waiter.patient:
-            waiter.expire()
-        elif not queue:
-            self._ask_later(group)
+        token, ticket, answer = self._asking(group, queue=queue)
+        self.renewals.add(token, waiter, group.place.lease)
+        group.asker, group.asking = waiter, asyncio.ensure_future(answer)
+        group.asking.add_done_callback(partial(self._opened, waiter, token, ticket))
+
+    def _opened(self, waiter: Waiter, token: str, ticket: str, answer: asyncio.Future[Answer]) -> None:
+        group, error = waiter.group, None if answer.cancelled() else answer.exception()
+        if error is not None and not waiter.turn.done():
+            waiter.turn.set_exception(error)  # as it leaves, the others go on
+        elif error is None and not answer.cancelled():
+            group.asker = None
+            self._answered(group, token, ticket, answer.result())
+            if not waiter.patient:
+                waiter.expire()
+            elif not ticket and token in self._waiting:
+                self._ask_later(group)
+        if group.holder is None or group.holder.token != token:
+            self.renewals.remove(token, group.place.lease)
 
     def _ask_later(self, group: Group) -> None:
         """Ask in a task of its own, for the group's sake: it lives on when a waiter leaves."""
@@ -155,18 +160,25 @@ class Queues:
 
     async def _ask(self, group: Group, *, queue: bool) -> None:
         """Ask once. Unless the lock is given, the group's turn is known from a message or from asking again."""
+        token, ticket, answer = self._asking(group, queue=queue)
+        self._answered(group, token, ticket, await answer)
+
+    def _asking(self, group: Group, *, queue: bool) -> tuple[str, str, Awaitable[Answer]]:
         token, place = group.token, group.place
         first = group.first()
         info = "" if first is None else first.info
         if queue and not group.ticket:
             group.ticket = f"{token}\n{self._wakes.channel(place.key)}\n{place.lease_text}\n{place.ttl}\n{info}"
         ticket = group.ticket if queue else ""
-        remaining, given = await self._scripts.acquire(place, token, info, ticket)
+        return token, ticket, self._scripts.acquire(place, token, info, ticket)
+
+    def _answered(self, group: Group, token: str, ticket: str, answer: Answer) -> None:
+        place, (remaining, given) = group.place, answer
         if given is not None:
             self._granted(*given)
         if group.closed or group.token != token:
             self._start(self._leave(place, token, ticket))  # a repeated call may have come after everything else
-        elif queue and token in self._waiting:
+        elif ticket and token in self._waiting:
             self._census.joined(place.lock_key)
             if self._wakes.listening(place.key):
                 self._ask_at(group, remaining)
@@ -246,12 +258,12 @@ class Queues:
             self._census.left(group.place.lock_key)
         asked = group.asker is waiter
         if asked:
-            group.asker = None
+            group.stop_asking()
             self._look_after(group.place.lock_key, but=group)
         if group.holder is None and not group.closed and (asked or group.first() is None):
             leaving = self._go_on(group)
             if leaving is not None:
-                await asyncio.shield(leaving)
+                await a_while(leaving, PATIENCE)
 
     def _go_on(self, group: Group) -> asyncio.Task[None] | None:
         """Ask for a group, or dissolve it when nobody of it waits; return the task that does that."""
@@ -341,11 +353,14 @@ class Queues:
         self._released(waiter, await self._scripts.save(waiter.place, str(waiter.fence), others, changes, heir))
 
     async def give_back(self, waiter: Waiter, *, wait: bool = True) -> None:
-        """Release if held, to the end, even when cancelled; where Redis is out of reach the lease ends by itself."""
+        """Release if held, to the end, even when cancelled; where Redis is out of reach the lease ends by itself.
+
+        Who waits for it does so for a while only.
+        """
         self.renewals.remove(waiter.token, waiter.place.lease)  # first: nothing is lost any more that is given back
         giving = self._start(self._give_back(waiter))
         if wait:
-            await asyncio.shield(giving)
+            await a_while(giving, PATIENCE)
 
     async def _give_back(self, waiter: Waiter) -> None:
         try:
@@ -365,21 +380,8 @@ class Queues:
 
     # -- means -----------------------------------------------------------------------------------------------------
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name="rapyer-lock")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     def _count(self, lock_key: str) -> int:
         return sum(not waiter.turn.done() for group in self._groups.get(lock_key, ()) for waiter in group.waiters)
-
-    def _note(self, lock_key: str, waiting: int) -> None:
-        self._start(self._note_waiting(lock_key, waiting))
-
-    async def _note_waiting(self, lock_key: str, waiting: int) -> None:
-        with suppress(RapyerError, RedisError, OSError):  # it is for show
-            await self._scripts.note(lock_key, waiting)
 
     async def close(self) -> None:
         """Close the wake-up connections."""
@@ -391,4 +393,4 @@ def _lease_may_end(place: Place) -> Iterator[None]:
     try:
         yield
     except (RapyerError, RedisError, OSError) as error:
-        logger.warning("lock %r of %r could not be given back, its lease will end: %s", place.action, place.key, error)
+        _log.lock_not_returned(place.key, place.action, error)

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from rapyer import _session
 from rapyer._dispatch import Where
 from rapyer._keys import hash_slot
+from rapyer._tasks import Errands
 from rapyer.errors import RapyerError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class _Cohort:
         self._milliseconds = _session.milliseconds(lease)
         self._since: dict[str, float] = {}  # of what was entered: when renewal was first asked for and not answered
         self._under_way: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls = Errands("rapyer-renewal")
         self.locks: dict[str, Renewable] = {}
         self._loop = asyncio.get_running_loop()
         self._schedule()
@@ -121,9 +122,7 @@ class _Cohort:
 
     def _renew(self, caller: Dispatcher, batch: list[Asked]) -> None:
         self._under_way.update(token for token, _, _ in batch)
-        task = self._loop.create_task(self._renew_batch(caller, batch), name="rapyer-renewal")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._calls.start(self._renew_batch(caller, batch))
 
     async def _renew_batch(self, caller: Dispatcher, batch: list[Asked]) -> None:
         keys = [lock.lock_key for _, lock, _ in batch]

@@ -1,4 +1,4 @@
-"""What asyncio leaves to its users: work that a cancellation must not cut short."""
+"""What asyncio leaves to its users: work that a cancellation must not cut short, and work that nobody waits for."""
 
 from __future__ import annotations
 
@@ -17,3 +17,27 @@ async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+async def a_while(task: asyncio.Task[None], seconds: float) -> None:
+    """Wait for a task that goes on all the same, and not for long."""
+    await asyncio.wait([task], timeout=seconds)
+
+
+class Errands:
+    """Tasks that go on whether somebody waits for them or not.
+
+    Args:
+        name: what each of them is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself does not keep them
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have work done."""
+        task = asyncio.get_running_loop().create_task(work, name=self._name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

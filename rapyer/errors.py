@@ -135,8 +135,8 @@ class LockTimeout(LockError, TimeoutError):
 
     def _message(self) -> str:
         return (
-            f"lock {self.action!r} of {self.key!r} stayed taken for the whole timeout; "
-            "wait longer (timeout=) or make the holder's section shorter"
+            f"lock {self.action!r} of {self.key!r} was not to be had within the timeout: it stayed taken, or Redis did "
+            "not answer; wait longer (timeout=) or make the holder's section shorter"
         )
 
 

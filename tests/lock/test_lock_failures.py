@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import rapyer
 import redis_stack
-from rapyer import _keys
+from rapyer import _keys, _queue
 from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, RapyerError, ServerError, UsageError
 
 
@@ -139,6 +139,52 @@ async def test_a_full_server(clean, doc, other):
     finally:
         await clean.config_set("maxmemory", 0)
     await clean.delete(_keys.lock_key(doc.key, "default"))
+
+
+async def _enter(key, **options):
+    async with Doc.lock_from_key(key, **options):
+        pass
+
+
+@pytest.mark.parametrize("what", ["timeout", "cancel", "cancel a holder", "cancel behind another"])
+async def test_a_silent_server(private, what):
+    """It holds nobody whose time is up or who is cancelled, and what they asked for is taken back when it answers."""
+    server, client = private
+    doc = await Doc().save()
+    inside = asyncio.Event()
+
+    async def hold():
+        async with Doc.lock_from_key(doc.key):
+            inside.set()
+            await asyncio.sleep(30)
+
+    if what in {"cancel a holder", "cancel behind another"}:
+        holder = asyncio.create_task(hold())
+        await inside.wait()
+    server.pause()
+    began = time.monotonic()
+    try:
+        if what == "cancel a holder":
+            task = holder
+        else:
+            task = asyncio.create_task(_enter(doc.key, timeout=0.3 if what == "timeout" else None))
+        await asyncio.sleep(0.3)
+        if what != "timeout":
+            task.cancel()
+        with pytest.raises(LockTimeout if what == "timeout" else asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+        assert time.monotonic() - began < _queue.PATIENCE + 1.5
+    finally:
+        server.resume()
+    if what == "cancel behind another":
+        holder.cancel()
+    await asyncio.wait_for(_enter(doc.key), 20)
+    for _ in range(100):
+        left = await client.keys("rapyer:*")
+        if not left:
+            break
+        await asyncio.sleep(0.05)
+    assert left == []
 
 
 async def test_a_lost_lock_ends_the_body(clean, doc):
