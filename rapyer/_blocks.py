@@ -78,6 +78,7 @@ class LockBlock(Generic[M]):
     def fence(self) -> int:
         """The fencing number of this acquisition: larger than that of every earlier one of this lock.
 
+        It is the server's clock in microseconds: smaller if that was set back while nobody held the lock.
         Pass it to other systems that can refuse a request with a smaller number than they have seen.
 
         Raises:

@@ -282,13 +282,13 @@ class Lane:
 
     def _tried(self, calls: deque[Sendable] | list[Sendable], error: BaseException) -> list[Sendable]:
         """Return the calls that may be tried again; the others get the error."""
-        tries = _tries(self._pool)
+        most = tries(self._pool)
         left = []
         for call in calls:
             call.tries += 1
             if call.given_up():
                 continue
-            if 0 <= tries <= call.tries or call.until <= self._loop.time():
+            if 0 <= most <= call.tries or call.until <= self._loop.time():
                 call.fail(own_error(error))
             else:
                 left.append(call)
@@ -331,7 +331,7 @@ def _callers(calls: list[Sendable]) -> int:
     return sum(call.callers() for call in calls)
 
 
-def _tries(pool: Any) -> Any:
+def tries(pool: Any) -> Any:
     """Return how often a call may be tried, less than 0 for no limit."""
     retry = pool.connection_kwargs.get("retry")
     if retry is None:

@@ -26,8 +26,9 @@ from rapyer._keys import hash_slot
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-#: Seconds between two tries to connect in a row: doubled each time.
+#: Seconds between two tries to connect in a row: doubled each time, up to the longest.
 FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 0.5
 #: Seconds that a channel, and the connection, is kept when nobody waits.
 IDLE = 5.0
 
@@ -54,7 +55,7 @@ class Wake:
     Args:
         pool: gives the connection's class and arguments.
         listener: who is woken.
-        attempts: tries to connect in a row before those who wait get the error.
+        attempts: tries to connect in a row before those who wait get the error; less than 0 for no limit.
     """
 
     def __init__(self, pool: Any, listener: Listener, attempts: int) -> None:
@@ -137,9 +138,9 @@ class Wake:
                     self._connection = None
                     await connection.disconnect(nowait=True)
                 self._failures += 1
-                if self._failures >= self._attempts or not _may_pass(error):
+                if 0 <= self._attempts <= self._failures or not _may_pass(error):
                     break
-                await asyncio.sleep(FIRST_PAUSE * 2**self._failures)
+                await asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10)))
         finally:
             self._give_up(error)
 

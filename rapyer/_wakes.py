@@ -15,16 +15,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from rapyer import _keys
 from rapyer._dispatch import FAILURES
+from rapyer._lane import tries
 from rapyer._wake import Wake
 
 if TYPE_CHECKING:
     from rapyer._dispatch import Dispatcher
     from rapyer._lane import Lane
     from rapyer._wake import Listener
-
-#: Tries to connect to the one server before those who wait get the error. In a cluster the first is followed by the
-#: router's word where to try next.
-ATTEMPTS = 5
 
 
 class Wakes:
@@ -42,7 +39,7 @@ class Wakes:
         self._station = station
         self._listener = listener
         self._only = "" if caller.clustered else _keys.wake_channel(station)
-        self._attempts = 1 if caller.clustered else ATTEMPTS
+        self._clustered = caller.clustered
         self._wakes: dict[str, Wake] = {}
         self.closed = False
 
@@ -81,7 +78,9 @@ class Wakes:
         wake = self._wakes.get(lane.name)
         if wake is None or wake.over:
             self._wakes = {name: other for name, other in self._wakes.items() if not other.over}
-            wake = self._wakes[lane.name] = Wake(lane._pool, self._listener, self._attempts)
+            # As often as a call; in a cluster the router says after the first failure where to try next.
+            attempts = 1 if self._clustered else tries(lane._pool)
+            wake = self._wakes[lane.name] = Wake(lane._pool, self._listener, attempts)
         return wake
 
     async def close(self) -> None:
