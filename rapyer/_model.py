@@ -97,7 +97,7 @@ class AtomicRedisModel(Node):
         document = self._document()
         written = await _calls.run(document, operation)
         if written is not None:
-            _session.agrees(document, self._steps())
+            self._agrees()
         elif owner is None:
             _set(self, "_own_pk", self.pk)  # a document from now on: put into another model, it is copied
             _session.stands_alone(self)
@@ -121,9 +121,10 @@ class AtomicRedisModel(Node):
             key = self.key
             self._become(key, await self._load_text(key))
         else:
-            place, document, steps = owner._place_of(self, self._hint), self._document(), self._steps()
-            owner._put(place, decode(owner, place, await load_text(document, steps)))
-            _session.agrees(document, steps)
+            text = await load_text(self._document(), self._steps())
+            place = owner._place_of(self, self._hint)  # only now: a list may have moved it
+            owner._put(place, decode(owner, place, text))
+            self._agrees()
         return self
 
     async def delete(self) -> bool:

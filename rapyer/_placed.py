@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel
@@ -93,6 +94,12 @@ class Placed(BaseModel):
     def _steps(self) -> Steps:
         owner = owner_of(self) if self._was_inner else None
         return () if owner is None else (*owner._steps(), owner._place_of(self, self._hint))
+
+    def _agrees(self) -> None:
+        """Take notice that this is what Redis holds, wherever it stands by now."""
+        if _session._saving:
+            with suppress(UsageError):
+                _session.agrees(self._document(), self._steps())
 
     @property
     def pk(self) -> str:

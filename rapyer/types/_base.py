@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +21,7 @@ from rapyer._link import Linked, config_of
 from rapyer._ops import Operation
 from rapyer._path import absolute, readable_part
 from rapyer._schema import element_reader, element_writer
-from rapyer.errors import CorruptDocument, PathNotFound
+from rapyer.errors import CorruptDocument, PathNotFound, UsageError
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -215,7 +216,7 @@ class RedisType(Linked):
         owner, place = self._standing()
         operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
         if await _calls.run(self._document(), operation) is not None:
-            _session.agrees_at(owner, place)
+            self._agrees()
         return self
 
     async def load(self) -> Any:
@@ -233,6 +234,12 @@ class RedisType(Linked):
         """
         return self._accept(await load_text(self._document(), self._steps()))
 
+    def _agrees(self) -> None:
+        """Take notice that this is what Redis holds, wherever it stands by now."""
+        if _session._saving:
+            with suppress(UsageError):
+                _session.agrees_at(self._linked(), self._place())
+
     def _accept(self, text: bytes) -> Any:
         """Put what Redis holds into this value's place and return it linked."""
         raise NotImplementedError  # pragma: no cover - both kinds have their own
@@ -249,6 +256,9 @@ class RedisType(Linked):
 
 class Immutable(RedisType):
     """A value that cannot change in place: text, numbers, bytes, timestamps."""
+
+    #: Of an element of a list: what stands in its place since operations on it; all their outcomes share it.
+    _seat: list[Any] | None = None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -277,14 +287,34 @@ class Immutable(RedisType):
         return self if self == new else new
 
     def _accept(self, text: bytes) -> Any:
-        return self._taken(self._linked(), self._place(), text)
+        return self._taken(self._linked(), self._hint, text)
 
     def _taken(self, owner: Owner, place: Step, text: bytes) -> Self:
         """Put what Redis holds into this value's place and return it linked."""
-        owner._put(place, self._linked_as(decode(owner, place, text), owner, place))
+        value = self._linked_as(decode(owner, place, text), owner, place)
+        if place.__class__ is int:
+            return self._taken_in_list(owner, value)
+        owner._put(place, value)
         if _session._saving:
             _session.agrees_at(owner, place)
         linked: Self = owner._get(place)
+        return linked
+
+    def _taken_in_list(self, owner: Owner, value: Any) -> Self:
+        """Put a value into this one's place, wherever the list has it by now; if it let go of it, nowhere."""
+        seat = self._seat or [self]
+        try:
+            place = owner._place_of(seat[0], self._hint)
+        except UsageError:
+            linked: Self = value
+            return linked
+        owner._put(place, value)
+        seat[0] = linked = owner._get(place)
+        self._seat = seat
+        if isinstance(linked, Immutable):
+            linked._seat = seat
+        if _session._saving:
+            _session.agrees_at(owner, place)
         return linked
 
     def _in_place(self, result: Any, script: str | None, *arguments: Argument) -> Any:

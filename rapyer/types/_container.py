@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _calls, _session
+from rapyer import _calls
 from rapyer._ops import Operation
 from rapyer.types._base import PLAIN, Plan, RedisType, decode, elsewhere, follow, remembered
 
@@ -137,19 +137,18 @@ class Container(RedisType):
             result = local()
             recording.add(self._document(), *operations)
             return Recorded(result)
-        reply = await _calls.send(self._document(), *operations)
+        owner, place = self._standing()
+        reply = await _calls.send(owner._document(), *operations)
         # First what was done, so that elements keep their identity; then what others did besides.
         with suppress(IndexError, KeyError, ValueError):
             local()
-        owner, place = self._linked(), self._place()
         self._replace(decode(owner, place, reply[0]))
-        _session.agrees_at(owner, place)
+        self._agrees()
         return reply[1]
 
     def _accept(self, text: bytes) -> Self:
-        owner, place = self._linked(), self._place()
-        self._replace(decode(owner, place, text))
-        _session.agrees_at(owner, place)
+        self._replace(decode(self._linked(), self._hint, text))
+        self._agrees()
         return self
 
 
