@@ -168,18 +168,20 @@ class RedisDict(Container, dict[str, T]):
         """Remove and return one entry, plain; without default it has to be there, inside `pipeline()` in Redis, too."""
         present = key in self
         self._put_aside()
-        value = dict.pop(self, key) if default is _MISSING else dict.pop(self, key, default)
+        value = plain_copy(self[key]) if present else default  # of a linked one: a copy of that is no document
+        dict.pop(self, key, *(() if default is _MISSING else (default,)))
         script = "map.delete_item" if default is _MISSING else "map.pop"
         if present or default is not _MISSING:
             self._record(script, tuple, member=str(key))
-        return plain_copy(value) if present else value
+        return value
 
     def popitem(self) -> tuple[str, T]:
         """Remove and return the last entry, plain; inside `pipeline()` the same one is removed in Redis."""
         self._put_aside()
         key, value = dict.popitem(self)
+        value = plain_copy(self._element.wrap(value, self, key))
         self._record("map.delete_item", tuple, member=key)
-        return key, plain_copy(value)
+        return key, value
 
     def setdefault(self, key: str, default: Any = None) -> T:
         """Return an entry; set it first if it is missing here."""

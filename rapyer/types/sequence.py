@@ -131,7 +131,8 @@ class RedisList(Container, list[T]):
         """Remove and return an element, plain; inside `pipeline()` the one that is there in Redis is removed."""
         place = index.__index__()
         self._put_aside()
-        popped: T = plain_copy(list.pop(self, place))
+        popped: T = plain_copy(self[place])  # of a linked one: a copy of that is no document
+        list.pop(self, place)
         self._record("list.pop", lambda: (str(place), "refuse"))
         return popped
 

@@ -308,3 +308,16 @@ async def test_a_body_that_raises(bound):
     assert odd == Odd(more=[1])
     assert list(odd.order) == ["a", "b"]
     await _same(odd)
+
+
+async def test_popped_and_put_in_again(bound):
+    """A model that was popped is a copy: it can be changed, and be put in again."""
+    home = await Home(many=[Inner(n=1), Inner(n=2)]).save()
+    async with home.pipeline():
+        one = home.many.pop(0)
+        one.n += 10
+        one.tags.append("x")
+        home.many.append(one)
+        one.n += 1
+    assert home.many == [Inner(n=2), Inner(n=12, tags=["x"])]
+    await _same(home)
