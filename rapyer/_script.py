@@ -5,23 +5,30 @@ Rules:
 - `--- @include "lib/name"` is replaced by that file, once per script, what it includes itself before it. An indented
   one is part of the function around it: what others need, too, has to be included above.
   A cycle, a missing file and the same include twice in one file are errors that name file and line.
+- What a script has no use for is left out: functions that nothing calls, and of families the operations that it does
+  not name, if it names any. Each call runs the whole script, and a function made on the way costs 0.1 microseconds.
 - The shebang is the very first line of what is sent; the server refuses it anywhere else.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _INCLUDE = re.compile(r'(\s*)--- @include "([a-z0-9_/]+)"\s*\Z')
 _SECTION = re.compile(r"--\s+(KEYS|ARGV|RETURNS|ERRORS|FLAGS)\s+(.*)\Z")
 _CONTINUED = re.compile(r"--\s{2,}(\S.*)\Z")
+_FUNCTION = re.compile(r"local function (\w+)")
+_BRANCH = re.compile(r'  if name == "([\w.]+)" then')
+_OPERATION = re.compile(r'"([a-z]+\.[a-z_]+)"')
+_WORD = re.compile(r"\w+")
 #: A flag for this package alone, not known to the server.
 OWN_FLAG = "repeatable"
 SECTIONS = ("KEYS", "ARGV", "RETURNS", "ERRORS", "FLAGS")
@@ -107,6 +114,7 @@ def compose(name: str, text: str, read: Callable[[str], str], around: str = "") 
     header = parse_header(name, text)
     body: list[str] = []
     _expand(name, text, read, body, [], set())
+    body = _used_functions(_named_operations(body, set(_OPERATION.findall(text))))
     if around:
         body = [*read(around).splitlines(), f"return {around.rpartition('/')[2]}(function()", *body, "end)"]
     flags = [flag for flag in header.flags if flag != OWN_FLAG]
@@ -132,6 +140,63 @@ def _expand(
             _expand(target, _read_include(f"{name}:{number}", target, read), read, lines, [*trail, name], done)
             body += [indent + line if line else line for line in lines]
             done.add(target)
+
+
+def _named_operations(body: list[str], names: set[str]) -> list[str]:
+    """Return the lines without the branches of families for other operations than these; all if there are none."""
+    kept: list[str] = []
+    end = None
+    for line in body:
+        match = _BRANCH.match(line) if names and end is None else None
+        if match is not None and match[1] not in names:
+            end = _end_of(line, "  end")
+        elif end is None:
+            kept.append(line)
+        elif line == end:
+            end = None
+    return kept
+
+
+def _used_functions(body: list[str]) -> list[str]:
+    """Return the lines without the functions that nothing else has a use for."""
+    blocks = list(_blocks(body))
+    functions = {name: lines for name, lines in blocks if name}
+    todo = {word for name, lines in blocks if not name for word in _words_of(lines)} & functions.keys()
+    used = {""}  # what is in no function
+    while todo:
+        name = todo.pop()
+        used.add(name)
+        todo |= (_words_of(functions[name]) & functions.keys()) - used
+    return [line for name, lines in blocks if name in used for line in lines]
+
+
+def _blocks(body: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the lines in order, those of a function together and with its name."""
+    name, end, lines = "", None, list[str]()
+    for line in body:
+        match = _FUNCTION.match(line)
+        if match is not None:
+            yield name, lines
+            name, end, lines = match[1], _end_of(line, "end"), []
+        lines.append(line)
+        if name and (end is None or line == end):
+            yield name, lines
+            name, end, lines = "", None, []
+    yield name, lines
+
+
+def _words_of(lines: list[str]) -> set[str]:
+    return set().union(*map(_words_in, lines))
+
+
+@lru_cache(maxsize=4096)
+def _words_in(line: str) -> frozenset[str]:
+    return frozenset(() if line.lstrip().startswith("--") else _WORD.findall(line))
+
+
+def _end_of(line: str, end: str) -> str | None:
+    """Return the line that ends what this one begins, None if it does so itself."""
+    return None if line.endswith(" end") else end
 
 
 def _check_include(where: str, target: str, here: set[str], trail: list[str]) -> None:

@@ -90,11 +90,10 @@ def _own_length(text: Sequence[str]) -> int:
     return next((index for index, line in enumerate(reversed(text)) if line.startswith(INCLUDE)), len(text))
 
 
-def unused_everywhere(all_scripts: Sequence[Script]) -> Iterator[str]:
-    """Yield the functions of `lib` that no script uses."""
-    bodies = {name: text for name, text in sources().items() if name.startswith("lib/")}
-    composed = "\n".join([*bodies.values(), *(sources()[script.name.replace(".", "/")] for script in all_scripts)])
-    for name, text in bodies.items():
+def unused_everywhere() -> Iterator[str]:
+    """Yield the functions that no script uses: they are left out of what is sent, so luacheck does not see them."""
+    composed = "\n".join(sources().values())
+    for name, text in sources().items():
         for function in re.findall(r"^local function ([\w]+)", text, re.MULTILINE):
             if len(re.findall(rf"\b{function}\b", composed)) == 1:
                 yield f"{name}.lua: nothing uses {function}"
@@ -130,7 +129,7 @@ def faults(*, with_luacheck: bool) -> Iterator[str]:
             found += luacheck_faults(script, sources()[script.name.replace(".", "/")])
         yield from (f"{script.name}: {fault}" for fault in found)
     yield from unknown_codes(all_scripts)
-    yield from unused_everywhere(all_scripts)
+    yield from unused_everywhere()
     yield from compile_faults([*all_scripts, *once_scripts().values()])
 
 

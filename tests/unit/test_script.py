@@ -140,6 +140,62 @@ def test_only_the_exact_form_is_an_include() -> None:
     assert order(composed(body, {})) == ['local x --- @include "lib/a"', "return 1"]
 
 
+# -- what is left out ------------------------------------------------------------------------------------------------
+
+HELPERS = """local function one() return 1 end
+local function two()
+  return one()
+end
+-- three is for nobody.
+local function three()
+  return two()
+end
+local base = 0
+"""
+
+
+def test_functions_that_nothing_calls_are_left_out() -> None:
+    """Also those that only such a function calls; the others stay in order."""
+    assert order(composed('--- @include "lib/a"\nreturn base\n', {"lib/a": HELPERS})) == [
+        "local base = 0",
+        "return base",
+    ]
+    assert order(composed('--- @include "lib/a"\nreturn two()\n', {"lib/a": HELPERS})) == [
+        "local function one() return 1 end",
+        "local function two()",
+        "  return one()",
+        "end",
+        "local base = 0",
+        "return two()",
+    ]
+
+
+FAMILY = """families.list = function(name)
+  if name == "list.one" then return 1 end
+  if name == "list.two" then
+    if true then
+      return 2
+    end
+  end
+end
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ('return run("list.one")', [1]),
+        ('return run("list.two")', [2, 3, 4, 5, 6]),
+        ("return run(take())", [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_operations_that_a_script_does_not_name_are_left_out(body: str, kept: list[int]) -> None:
+    """Unless it names none: then it may run any."""
+    lines = FAMILY.splitlines()
+    found = order(composed(f'--- @include "lib/a"\n{body}\n', {"lib/a": FAMILY}))
+    assert found == [lines[0], *(lines[index] for index in kept), lines[-1], body]
+
+
 # -- what is sent ----------------------------------------------------------------------------------------------------
 
 
