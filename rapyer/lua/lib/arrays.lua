@@ -6,8 +6,12 @@ local function item(path, index)
   return path .. string.format("[%d]", index)
 end
 
+-- How many elements the array at a path has, or a refusal.
 local function length(key, path)
-  return redis.call("JSON.ARRLEN", key, path)[1]
+  local reply, code, detail = checked(key, redis.pcall("JSON.ARRLEN", key, path))
+  if reply and reply[1] then return reply[1] end
+  if not reply then return nil, code, detail end
+  return expect(key, path, "array")
 end
 
 local function append(key, path, values)

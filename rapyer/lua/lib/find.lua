@@ -7,8 +7,6 @@
 -- many: the same function, which also answers with what is equal for equal values, and a table of the indexes by that.
 -- Made only where an array is searched: scripts run from their first line to their last at every call.
 local function make_find(key, path)
-  local json = make_json_text()
-
   -- The number that an integer's text stands for, or nil where a double loses a digit of it.
   local function exact_integer(text)
     local number = tonumber(text)
@@ -34,6 +32,7 @@ local function make_find(key, path)
 
   -- For a value with a double that has no text: RedisJSON's own texts are compared.
   local function find_text(text)
+    local json = make_json_text()
     local wanted = json.plain(text)
     for index, element in ipairs(json.elements(read(key, path))) do
       if json.plain(element) == wanted then return index - 1 end
@@ -51,22 +50,23 @@ local function make_find(key, path)
       return first(index_of(head), index_of(integer_twin(number)))
     end
     if kind ~= "array" and kind ~= "object" then return index_of(text) end
-    local readable, exact = json.readable(text)
+    local readable, exact = make_json_text().readable(text)
     if exact then return index_of(readable) end
     return find_text(text)
   end
 
-  -- Nothing for what may equal another text: an object's members have no order.
-  local function identity(text)
-    local kind = kind_of_text(text)
-    if kind == "integer" then return exact_integer(text) or text end
-    if kind == "number" then return tonumber(text) end
-    if kind ~= "array" and kind ~= "object" then return text end
-    return not string.find(text, "{", 1, true) and json.plain(text) or nil
-  end
-
   local function make_lookup()
-    local indexes = {}
+    local json, indexes = make_json_text(), {}
+
+    -- Nothing for what may equal another text: an object's members have no order.
+    local function identity(text)
+      local kind = kind_of_text(text)
+      if kind == "integer" then return exact_integer(text) or text end
+      if kind == "number" then return tonumber(text) end
+      if kind ~= "array" and kind ~= "object" then return text end
+      return not string.find(text, "{", 1, true) and json.plain(text) or nil
+    end
+
     for index, element in ipairs(json.elements(read(key, path))) do
       local id = identity(element)
       if id and not indexes[id] then indexes[id] = index - 1 end

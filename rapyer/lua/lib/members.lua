@@ -7,16 +7,19 @@ local objects = {}
 -- Refuses unless the member is there, or what it is to be in is an object. ARGV: path of the member or element, value.
 local function set_member(key, path, truth)
   local member, value = take(), take_value()
+  local written = alone and succeeds("JSON.SET", key, member, value.text)
   local function apply()
-    write(key, member, value)
+    if not written then redis.call("JSON.SET", key, member, value.text) end
+    repair(key, member, value)
     return truth
   end
-  if path == "$" and objects[key] then return apply end
+  if written or (path == "$" and objects[key]) then return apply end
   local kind, code, detail = kind_at(key, member)
   if code == "PATH_NOT_FOUND" then
     kind, code, detail = kind_at(key, path)
     if kind == "array" then return nil, "INDEX" end
-    if kind and kind ~= "object" then return nil, "WRONG_TYPE", kind end
+    -- An element is nothing that an object could be given.
+    if kind and (kind ~= "object" or string.find(member, "%[%-?%d+%]$")) then return nil, "WRONG_TYPE", kind end
   end
   if not kind then return nil, code, detail end
   if path == "$" then objects[key] = string.sub(member, 1, 2) == "$." end
@@ -27,10 +30,16 @@ end
 local function update_members(key, path, truth)
   local changes = {}
   for i = 1, take_number() do changes[i] = { take(), take_value() } end
-  local kind, code, detail = expect(key, path, "object")
-  if not kind then return nil, code, detail end
+  -- What takes one member takes them all.
+  local first = alone and changes[1]
+  local written = first and succeeds("JSON.SET", key, first[1], first[2].text)
+  if not written then
+    local kind, code, detail = expect(key, path, "object")
+    if not kind then return nil, code, detail end
+  end
   return function()
-    for _, change in ipairs(changes) do write(key, change[1], change[2]) end
+    if written then repair(key, first[1], first[2]) end
+    for i = written and 2 or 1, #changes do write(key, changes[i][1], changes[i][2]) end
     return truth
   end
 end

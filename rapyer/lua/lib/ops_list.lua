@@ -8,6 +8,9 @@ families.list = function(name, key, path)
   if name == "list.extend" then
     local values = {}
     for i = 1, take_number() do values[i] = take_value() end
+    if alone and #values == 1 and succeeds("JSON.ARRAPPEND", key, path, values[1].text) then
+      return function() repair(key, item(path, -1), values[1]) end
+    end
     local kind, code, detail = expect(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
@@ -18,10 +21,9 @@ families.list = function(name, key, path)
   -- An index outside is moved to the nearest end, as Python does. ARGV: index, value.
   if name == "list.insert" then
     local index, value = take_number(), take_value()
-    local kind, code, detail = expect(key, path, "array")
-    if not kind then return nil, code, detail end
+    local count, code, detail = length(key, path)
+    if not count then return nil, code, detail end
     return function()
-      local count = length(key, path)
       if index < 0 then index = math.max(0, index + count) end
       index = math.min(index, count)
       redis.call("JSON.ARRINSERT", key, path, string.format("%d", index), value.text)
@@ -32,9 +34,8 @@ families.list = function(name, key, path)
   -- ARGV: index, what to do when there is nothing to pop ("refuse" or "none").
   if name == "list.pop" then
     local index, when_empty = take_number(), take()
-    local kind, code, detail = expect(key, path, "array")
-    if not kind then return nil, code, detail end
-    local count = length(key, path)
+    local count, code, detail = length(key, path)
+    if not count then return nil, code, detail end
     if count == 0 and when_empty == "none" then return function() return nil, false end end
     if index >= count or index < -count then return nil, "INDEX" end
     return function()
@@ -60,9 +61,8 @@ families.list = function(name, key, path)
   -- ARGV: index, value.
   if name == "list.set_item" then
     local index, value = take_number(), take_value()
-    local kind, code, detail = expect(key, path, "array")
-    if not kind then return nil, code, detail end
-    local count = length(key, path)
+    local count, code, detail = length(key, path)
+    if not count then return nil, code, detail end
     if index >= count or index < -count then return nil, "INDEX" end
     return function()
       write(key, item(path, index), value)

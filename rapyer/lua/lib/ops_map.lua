@@ -10,10 +10,12 @@ families.map = function(name, key, path)
   -- ARGV: path of the member.
   if name == "map.delete_item" then
     local member = take()
-    local kind, code, detail = expect(key, path, "object")
+    local kind, code, detail = kind_at(key, member)
+    if code == "PATH_NOT_FOUND" then
+      kind, code, detail = expect(key, path, "object")
+      if kind then return nil, "ENTRY" end
+    end
     if not kind then return nil, code, detail end
-    kind, code, detail = kind_at(key, member)
-    if not kind then return nil, code == "PATH_NOT_FOUND" and "ENTRY" or code, detail end
     return function()
       redis.call("JSON.DEL", key, member)
     end
@@ -22,9 +24,13 @@ families.map = function(name, key, path)
   -- ARGV: path of the member. Answers with the removed value, or nothing where there was none.
   if name == "map.pop" then
     local member = take()
-    local kind, code, detail = expect(key, path, "object")
-    if not kind then return nil, code, detail end
-    local popped = read(key, member)
+    local popped, code, detail = read(key, member)
+    if code == "PATH_NOT_FOUND" then
+      local kind
+      kind, code, detail = expect(key, path, "object")
+      if kind then code = nil end
+    end
+    if code then return nil, code, detail end
     return function()
       if popped then redis.call("JSON.DEL", key, member) end
       return nil, popped or false

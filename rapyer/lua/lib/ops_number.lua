@@ -16,13 +16,18 @@ end
 
 -- The result of two small integers as text, or nil where only exact arithmetic will do.
 local function quick_result(word, a, b)
-  if math.abs(a) >= EXACT or math.abs(b) >= EXACT then return nil end
+  if a >= EXACT or a <= -EXACT or b >= EXACT or b <= -EXACT then return nil end
   local result
-  if word == "add" then result = a + b end
-  if word == "subtract" then result = a - b end
-  if word == "multiply" then result = a * b end
+  if word == "add" then
+    result = a + b
+  elseif word == "subtract" then
+    result = a - b
+  elseif word == "multiply" then
+    result = a * b
+  end
+  if not result or result >= EXACT or result <= -EXACT then return nil end
   -- "+ 0" turns a negative zero into zero.
-  return result and math.abs(result) < EXACT and string.format("%.0f", result + 0)
+  return string.format("%.0f", result + 0)
 end
 
 -- ARGV: operand.

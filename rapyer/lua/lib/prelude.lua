@@ -3,6 +3,15 @@
 
 local position = 0
 
+-- Whether the call is a single operation. Then the first command of some operations is their check, too: one that Redis
+-- does not carry out has written nothing, and what it lacked is looked for only then.
+local alone = false
+
+local function succeeds(...)
+  local reply = redis.pcall(...)
+  return reply and (reply.ok or reply[1]) and true or false
+end
+
 -- families.list(name, key, path) checks the operation of that name completely and returns the function that carries it
 -- out. A family is one function because a script runs from its first line to its last at every call, and each function
 -- that is made on the way costs a tenth of a microsecond.
@@ -41,7 +50,8 @@ local function checked(key, reply)
   if not reply then return nil, "KEY_NOT_FOUND" end
   if type(reply) == "table" and reply.err then
     local kind = redis.call("TYPE", key).ok
-    if kind ~= "ReJSON-RL" and kind ~= "none" then return nil, "WRONG_TYPE", kind end
+    if kind == "none" then return nil, "KEY_NOT_FOUND" end
+    if kind ~= "ReJSON-RL" then return nil, "WRONG_TYPE", kind end
     return error(reply.err)
   end
   return reply
@@ -74,9 +84,9 @@ end
 -- A JSON value from ARGV: its text, then how many of its doubles RedisJSON cannot parse exactly, each with its
 -- path below the value and the amount that makes it exact once added.
 local function take_value()
-  local value = { text = take() }
-  for i = 1, take_number() do
-    value[i] = { take(), take() }
+  local value, repairs = { text = take() }, take()
+  if repairs ~= "0" then
+    for i = 1, tonumber(repairs) do value[i] = { take(), take() } end
   end
   return value
 end

@@ -9,6 +9,7 @@ local function run(name)
   local held, code, detail = check_locks(2)
   if not held then return fail(code, detail) end
   local path = take()
+  alone = true
   local apply
   apply, code, detail = check(name, key, path)
   if not apply then return fail(code, detail) end
