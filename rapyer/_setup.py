@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 
 from rapyer import _classes, _lock, _session
 from rapyer._dispatch import close_all, dispatcher
@@ -27,6 +29,8 @@ _NO_URL = (
     "redis+cluster:// or rediss+cluster://; in user and password, special characters are quoted: "
     "urllib.parse.quote(password, safe='')"
 )
+#: How often a cluster's client tries, in its URL.
+ATTEMPTS = "cluster_error_retry_attempts"
 _opened: list[Any] = []
 
 
@@ -66,11 +70,17 @@ def client_of(url: str, **options: Any) -> Any:
         UsageError: the URL cannot be read; the message shows nothing of it, because it may hold a password.
     """
     scheme, _, rest = url.partition("://")
-    kind: Any = RedisCluster if scheme.endswith("+cluster") else Redis
+    scheme, clustered, _ = scheme.lower().partition("+cluster")
+    kind: Any = RedisCluster if clustered else Redis
     try:
         if _is_cut(url):
             raise ValueError  # noqa: TRY301 - as redis-py does where it notices
-        return kind.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **options)
+        parts = urlsplit(f"{scheme}://{rest}")
+        words = dict(parse_qsl(parts.query))
+        if clustered and ATTEMPTS in words:  # left as text by redis-py, for which the number is outdated besides
+            options["retry"] = Retry(ExponentialBackoff(), int(words.pop(ATTEMPTS)))
+            parts = parts._replace(query=urlencode(words))
+        return kind.from_url(parts.geturl(), **options)
     except ValueError:
         raise UsageError(_NO_URL) from None
 
@@ -92,6 +102,7 @@ async def check_node(caller: Any, node: Any) -> None:
 
     Raises:
         ServerError: it is older than Redis 7 or has no RedisJSON.
+        UsageError: it is a node of a cluster, and the client is not one of a cluster.
     """
     info = (await caller.command("INFO", "server", at=node)).decode()
     lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
@@ -99,6 +110,9 @@ async def check_node(caller: Any, node: Any) -> None:
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
         command, msg = "INFO", f"the server is Redis {version}, rapyer needs 7.0 or newer: {_GET_ONE}"
         raise ServerError(command, msg)
+    if lines.get("redis_mode") == "cluster" and not caller.clustered:
+        msg = "the server is a node of a Redis Cluster: use a redis+cluster:// URL, or a redis.asyncio.RedisCluster"
+        raise UsageError(msg)
     commands = await caller.command("COMMAND", "INFO", "JSON.SET", "JSON.GET", "JSON.MERGE", at=node)
     if not all(commands):
         command, msg = "COMMAND INFO", f"the server (Redis {version}) has no RedisJSON with JSON.MERGE: {_GET_ONE}"

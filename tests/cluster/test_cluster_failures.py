@@ -7,9 +7,11 @@ import pytest
 from cluster_world import opened
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel
 from rapyer.errors import OutcomeUnknown
+from rapyer.testing._stack_cluster import words_of
 
 NODE_TIMEOUT = 1.0
 
@@ -89,7 +91,7 @@ async def test_frozen_primary(own):
 
 
 async def test_one_stopped_node_does_not_slow_the_others(own):
-    """While one node is frozen, calls to the others are answered as ever: none waits for it."""
+    """While one node is frozen, calls to the others are answered as fast as ever: none waits for it."""
     docs = await on_each(own)
     port, doc = next(iter(docs.items()))
     others = [other for other in docs.values() if other is not doc]
@@ -100,15 +102,37 @@ async def test_one_stopped_node_does_not_slow_the_others(own):
         return time.monotonic() - began
 
     await work()
-    before = min([await work() for _ in range(3)])
-    own.servers.node(port).pause()
-    stuck = asyncio.create_task(doc.n.increase())
-    try:
-        during = min([await work() for _ in range(3)])
-    finally:
-        own.servers.node(port).resume()
-        await asyncio.gather(stuck, return_exceptions=True)
-    assert during < 3 * before + 0.5  # how much is measured by cluster_figures.py; waiting would take seconds
+    ratios = []
+    for _ in range(7):  # side by side, so that a machine that is busy with other things is so on both
+        before = await work()
+        own.servers.node(port).pause()
+        stuck = asyncio.create_task(doc.n.load())
+        try:
+            ratios.append(await work() / before)
+        finally:
+            own.servers.node(port).resume()
+            await stuck
+    assert sorted(ratios)[3] < 1.5, ratios  # cluster_figures.py frozen measures 1.0
+
+
+async def test_what_the_library_adds_to_a_failover(own):
+    """A call that waits for an heir returns within a second of the moment at which the heir serves."""
+    docs = await on_each(own)
+    port, doc = next(iter(docs.items()))
+    victim = own.servers.node(port)
+    (heir,) = own.servers.replicas_of(victim)
+    await own.at(port).execute_command("WAIT", 1, 1000)
+    victim.kill()
+
+    def served():
+        while "object" not in words_of(heir, "JSON.TYPE", doc.key, "$"):
+            time.sleep(0.005)
+        return time.monotonic()
+
+    serving = asyncio.create_task(asyncio.to_thread(served))
+    with rapyer.exactly_once():
+        assert await doc.n.increase() == 1
+    assert time.monotonic() - await serving < 1
 
 
 async def test_a_cluster_that_is_down(own):

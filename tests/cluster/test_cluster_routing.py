@@ -67,6 +67,23 @@ async def test_init_with_a_url(servers):
         await doc.save()
 
 
+async def test_options_in_a_url(servers):
+    """A URL takes the options of the client, how often it tries among them, and its scheme in any case."""
+    url = f"Redis+Cluster{servers.url.removeprefix('redis+cluster')}?cluster_error_retry_attempts=30&socket_timeout=2"
+    await rapyer.init_rapyer(url)
+    nodes = dispatcher(AtomicRedisModel.Meta.redis)._nodes
+    assert (nodes._seconds, nodes._options["socket_timeout"]) == (31, 2)
+    assert await (await Doc().save()).delete()
+    await rapyer.teardown_rapyer()
+
+
+async def test_a_client_of_one_node(servers):
+    """A client that knows nothing of slots cannot serve a cluster: the error says what can."""
+    with pytest.raises(UsageError, match=r"redis\+cluster://"):
+        await rapyer.init_rapyer(servers.url.replace("redis+cluster", "redis"))
+    await rapyer.teardown_rapyer()
+
+
 async def test_scripts_are_loaded_everywhere(world):
     """After binding no primary lacks a script; where one lost them, they are loaded there once for all callers."""
     primaries = [world.at(node.port) for node in world.servers.primaries()]
