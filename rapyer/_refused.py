@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-from redis.exceptions import ResponseError
+from redis.exceptions import AskError, ClusterDownError, MovedError, ResponseError, TryAgainError
 
 from rapyer import _keys
 from rapyer.errors import KeyNotFound, LockLost, OutOfRange, PathNotFound, ServerError, UsageError, WrongType
@@ -49,6 +49,16 @@ ERRORS: Mapping[str, Callable[[Where, str], Exception]] = {
 }
 
 
+_MOVING = "its slot is being moved, and neither node has all keys of the call: repeat it later"
+#: What a node of a cluster answers for as long as a call was sent on -> what that means; nothing was done.
+PLACES: Mapping[type[Exception], str] = {
+    AskError: _MOVING,
+    TryAgainError: _MOVING,
+    ClusterDownError: "the cluster is down, or no node serves its slot: repeat it when one does",
+    MovedError: "it is on another node of a cluster: use a redis+cluster:// URL, or a redis.asyncio.RedisCluster",
+}
+
+
 def final(name: str, error: BaseException, where: Where | Locate | str, keys: Sequence[str]) -> BaseException:
     """Return what a caller gets for the failure of a call.
 
@@ -60,7 +70,8 @@ def final(name: str, error: BaseException, where: Where | Locate | str, keys: Se
     """
     if not isinstance(error, ResponseError):
         return error
-    told = _mapped(name, str(error), where, keys)
+    place = PLACES.get(type(error))
+    told = ServerError(name, f"{keys[0]!r}: {place}") if place else _mapped(name, str(error), where, keys)
     told.__cause__ = error
     return told
 

@@ -74,7 +74,7 @@ async def test_a_slot_that_nobody_serves(world):
         told = [await world.at(port).info("errorstats") for port in ports]
         assert any("errorstat_CLUSTERDOWN" in found for found in told)
         world.nodes._seconds = 0.2
-        with pytest.raises(ServerError, match="served"):
+        with pytest.raises(ServerError, match="serves its slot"):
             await (await Doc.get(doc.key)).n.increase()
     finally:
         world.nodes._seconds = 10.0

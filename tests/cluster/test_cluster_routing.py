@@ -159,6 +159,52 @@ async def test_try_again(world):
     assert [await doc.n.load() for doc in docs] == [1, 1]
 
 
+async def locked(doc):
+    """A section that saves."""
+    async with doc.lock(save_at_end=True):
+        doc.n += 1
+
+
+async def dependent(doc):
+    """A block whose changes build on each other, for which its script needs a key beside the document."""
+    async with doc.pipeline():
+        doc.items.append(1)
+        doc.items.insert(0, 2)
+        doc.n += 1
+
+
+async def once(doc):
+    """A write that runs once, for which its script needs a record beside the document."""
+    with rapyer.exactly_once():
+        await doc.n.increase()
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+@pytest.mark.parametrize("work", [locked, dependent, once])
+async def test_keys_that_are_not_there(world, work, arrived):
+    """While a slot moves, what needs a key that is nowhere waits until it has moved; in vain, it is told."""
+    doc = Doc()
+    await world.client.execute_command("JSON.SET", doc.key, "$", doc.model_dump_json())
+    slot, source = hash_slot(doc.key), await world.owner(doc.key)
+    target = await world.other(source)
+    await world.open_slot(slot, source, target)
+    if arrived:
+        await world.move_keys(slot, source, target)
+    enough, world.nodes._seconds = world.nodes._seconds, 0.2
+    with pytest.raises(ServerError, match="slot is being moved"):
+        await work(await Doc.get(doc.key))
+    world.nodes._seconds = enough
+    task = asyncio.create_task(work(doc))
+    await asyncio.sleep(0.2)
+    assert not task.done()
+    assert await doc.m.increase() == 1
+    while await world.move_keys(slot, source, target):
+        pass
+    await world.close_slot(slot, source, target)
+    await task
+    assert (await Doc.get(doc.key)).n == 1
+
+
 async def test_resharding_under_load(world):
     """Slots that move back and forth under load lose nothing, double nothing and fail nothing."""
     docs = await saved(20)
