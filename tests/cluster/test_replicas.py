@@ -5,6 +5,7 @@ import time
 
 import pytest
 from cluster_world import opened
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ConstantBackoff
@@ -177,12 +178,40 @@ async def test_nothing_acknowledged_is_lost():
             assert min(done.values()) > 10
 
 
+async def test_a_server_that_is_made_a_replica():
+    """READONLY: calls wait until there is a primary again, and run once."""
+    with redis_stack.start(private=True) as server:
+        async with Redis(port=server.port) as client:
+            await rapyer.init_rapyer(client)
+            doc = await Plain().save()
+            await client.config_resetstat()
+            await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+            task = asyncio.create_task(doc.n.increase())
+            await asyncio.sleep(0.05)
+            assert not task.done()
+            await client.execute_command("REPLICAOF", "NO", "ONE")
+            assert await task == 1
+            assert "errorstat_READONLY" in await client.info("errorstats")
+            await rapyer.teardown_rapyer()
+
+
+PATIENT = {"retry": Retry(ConstantBackoff(0.1), 100)}
+
+
 @pytest.mark.slow
-async def test_behind_sentinels():
-    """A failover loses nothing that was acknowledged: the lane finds the new primary, and loads its scripts there."""
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [("kill", PATIENT), ("pause", PATIENT), ("kill", {})],
+    ids=["killed", "stopped", "redis-py's own retry"],
+)
+async def test_behind_sentinels(fault, options):
+    """A failover loses nothing that was acknowledged: the lane finds the new primary, and loads its scripts there.
+
+    A primary that was only stopped is a replica when it goes on, and what it is sent then is not lost in it.
+    """
     with redis_stack.sentinel() as servers:
         manager = Sentinel(servers.addresses, socket_timeout=2)
-        client = manager.master_for(servers.service, retry=Retry(ConstantBackoff(0.1), 100))
+        client = manager.master_for(servers.service, **options)
         await rapyer.init_rapyer(client)
         doc = await Safest().save()
         stop = asyncio.Event()
@@ -195,17 +224,24 @@ async def test_behind_sentinels():
                 await doc.n.increase()
                 done += 1
 
+        async def more():
+            goal = done + 200  # more than can be in flight: the primary has to answer
+            for _ in range(300):
+                if done >= goal or task.done():
+                    break
+                await asyncio.sleep(0.05)
+            assert done >= goal
+
         task = asyncio.create_task(work())
         await asyncio.sleep(0.3)
         before = servers.primary()
-        await asyncio.to_thread(before.kill)
-        goal = done + 200  # more than can be in flight: the new primary has to answer
-        for _ in range(300):
-            if done >= goal or task.done():
-                break
-            await asyncio.sleep(0.05)
-        assert done >= goal
+        await asyncio.to_thread(getattr(before, fault))
+        await more()
         assert servers.primary() is not before
+        if fault == "pause":
+            await asyncio.to_thread(before.resume)
+            await asyncio.to_thread(servers.wait)
+            await more()
         stop.set()
         await task
         await doc.load()
