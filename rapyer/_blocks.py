@@ -43,6 +43,9 @@ class ByKey:
     def _refresh(self, _: Any) -> None:
         """Nothing of it is here."""
 
+    def _vet_fields(self, _: Any) -> None:
+        """Nothing of it is here."""
+
 
 def _nothing() -> None:
     """Put nothing back."""
@@ -140,7 +143,10 @@ class LockBlock(Generic[M]):
         try:
             if kind is None:
                 lock.check_task()
-                await lock.save_and_release(self._document, [] if baseline is None else baseline.changes())
+                changes = [] if baseline is None else baseline.changes()
+                if changes:
+                    self._document._vet_fields({operation.touches for operation in changes})
+                await lock.save_and_release(self._document, changes)
                 if baseline is not None:
                     _session.agrees(self._document)  # a block around this one has nothing left to save
         except BaseException as failed:

@@ -85,15 +85,19 @@ class AtomicRedisModel(Node):
             KeyNotFound: only nested: the document is gone; nothing is recreated.
             PathNotFound: only nested: what the model is in is gone.
             WrongType: the key holds something that is no document.
+            pydantic.ValidationError: what changed in place here would not validate; nothing is written.
             LockLost: a lock this task holds on the document was lost.
             OutcomeUnknown: the connection was lost before the answer.
         """
-        owner = owner_of(self)
+        owner, text = owner_of(self), self._dump()
+        if self._rules.deep:
+            self._vet_text(text)
         if owner is None:
-            operation = Operation("document.save", (), _codec.arguments(self._dump()))
+            operation = Operation("document.save", (), _codec.arguments(text))
         else:
+            self._vet_above(self)
             place = owner._place_of(self, self._hint)
-            operation = Operation("value.set", owner._steps(), _codec.arguments(self._dump()), place)
+            operation = Operation("value.set", owner._steps(), _codec.arguments(text), place)
         document = self._document()
         written = await _calls.run(document, operation)
         if written is not None:
@@ -223,6 +227,7 @@ class AtomicRedisModel(Node):
         shadow = self._shadow(kwargs)
         names = self._revised(shadow, kwargs)
         self._check_key_is_not(names)
+        self._vet_above(shadow)
         stored = [name for name in names if name in kwargs or self._is_stored(name)]
         values = [(name, self._field_arguments(shadow, name)) for name in stored]
         await _calls.send(document, *_ops.update("document.update", self._steps(), values))

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _set = object.__setattr__
 
 
-class Node(Placed):
+class Node(_validity.Vetted):
     """A model that is a document or stands in one."""
 
     __slots__ = ()
@@ -45,12 +45,7 @@ class Node(Placed):
     model_config: ClassVar[ConfigDict] = ConfigDict(validate_assignment=True, **STORAGE_CONFIG)
 
     Meta: ClassVar[Any] = RedisConfig()
-    _plans: ClassVar[_classes.Plans]
-    _readers: ClassVar[FieldReaders]
     _writers: ClassVar[FieldWriters]
-    #: Whether the class has validators of the whole model, and what validates its fields without them.
-    _judged: ClassVar[bool] = False
-    _fields_alone: ClassVar[_validity.FieldsAlone]
     _stored_names: ClassVar[Any]
     #: Fields that Pydantic's own `__setattr__` would have its validator assign, and do nothing else.
     _assigned: ClassVar[frozenset[str]] = frozenset()
@@ -72,8 +67,9 @@ class Node(Placed):
         cls._plans = _classes.Plans(cls, Node)
         cls._readers = FieldReaders(cls)
         cls._writers = FieldWriters(cls)
-        cls._judged = bool(cls.__pydantic_decorators__.model_validators)
-        cls._fields_alone = _validity.FieldsAlone(cls)
+        cls._rules = _validity.Rules(cls)
+        cls._judged = cls._rules.judged
+        cls._guarded = _validity.Guarded()
         open_model = cls.model_config.get("extra") == "allow"
         cls._stored_names = _AnyName() if open_model else frozenset(cls.__pydantic_fields__)
         cls._assigned = _classes.assigned_fields(cls)
@@ -132,43 +128,21 @@ class Node(Placed):
     def _written(self, place: Step, _: Any) -> tuple[Argument, ...]:
         return self._field_arguments(self, str(place))
 
-    def _shadow(self, values: Mapping[str, Any]) -> Self:
-        """Return a copy with these fields validated and set; what it shares with self it only reads."""
-        shadow = self.__class__.__new__(self.__class__)
-        _set(shadow, "__dict__", dict(self.__dict__))
-        _set(shadow, "__pydantic_fields_set__", set(self.__pydantic_fields_set__))
-        _set(shadow, "__pydantic_extra__", None if self.__pydantic_extra__ is None else dict(self.__pydantic_extra__))
-        _set(shadow, "__pydantic_private__", self.__pydantic_private__)
-        if self._judged:
-            _validity.assign_all(shadow, values)
-            return shadow
-        for name, value in values.items():
-            self.__pydantic_validator__.validate_assignment(shadow, name, value)
-        return shadow
-
-    def _revised(self, shadow: Node, given: Mapping[str, Any]) -> list[str]:
-        """Return the given fields and those that the model's validators changed with them."""
-        return [*given, *_validity.changed_besides(given, self.__dict__, shadow)] if self._judged else [*given]
-
-    def _take_fields(self, shadow: Node, names: Iterable[str]) -> None:
-        for name in names:
-            self._put(name, shadow.__dict__[name])
-            self.__pydantic_fields_set__.add(name)
-
-    def _is_stored(self, name: str) -> bool:
-        field = type(self).__pydantic_fields__.get(name)
-        return field is None or not field.exclude
-
     @staticmethod
     def _field_arguments(model: Node, name: str) -> tuple[Argument, ...]:
         writer = model._writers[name]
-        if writer is not None:
-            return _codec.arguments(writer(model.__dict__[name]))
-        text = model._dump(include={name})
+        return _codec.arguments(model._unusual_text(name) if writer is None else writer(model.__dict__[name]))
+
+    def _field_text(self, name: str) -> bytes:
+        writer = self._writers[name]
+        return self._unusual_text(name) if writer is None else writer(self.__dict__[name])
+
+    def _unusual_text(self, name: str) -> bytes:
+        text = self._dump(include={name})
         if text == b"{}":
-            msg = f"field {name!r} of {type(model).__name__} is excluded from what is stored"
+            msg = f"field {name!r} of {type(self).__name__} is excluded from what is stored"
             raise UsageError(msg)
-        return _codec.arguments(text[len(json.dumps(name, ensure_ascii=False).encode()) + 2 : -1])
+        return text[len(json.dumps(name, ensure_ascii=False).encode()) + 2 : -1]
 
     def _dump(self, include: Any = None) -> bytes:
         return self.__pydantic_serializer__.to_json(

@@ -41,6 +41,8 @@ class Model(Protocol):
 
     def _snapshot(self) -> Any: ...
 
+    def _vet_fields(self, names: Iterable[Step | None]) -> None: ...
+
     def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None: ...
 
 
@@ -99,6 +101,7 @@ class Pipeline(Generic[T]):
         try:
             if kind is None and recording is not None and recording.completed():
                 outcomes = _Outcomes(recording)
+                outcomes.vet()
                 texts, _ = await outcomes.sent(skip_missing=self._ignore)
                 outcomes.settle(texts)
         except BaseException:
@@ -193,6 +196,20 @@ class _Outcomes:
             if found is None:
                 found = self._fields[id(document)] = (document, {})
             found[1][operation.touches] = _outcome(operation)
+
+    def vet(self) -> None:
+        """Refuse what would not validate.
+
+        Raises:
+            pydantic.ValidationError: a field would not, as it is here.
+        """
+        for document, fields in self._fields.values():
+            names: Iterable[Step | None] = fields
+            if None in fields:
+                mine = [operation for other, operation in self._entries if other is document]
+                names = {operation.touches for operation in mine if operation.script != "document.delete"}
+            for model in (document,) if self._twins is None else self._twins.of(document):
+                model._vet_fields(names)
 
     def sent(self, *, skip_missing: bool) -> Awaitable[tuple[list[bytes], Any]]:
         """Send the script; what is returned gives the texts of the fields that are not known."""

@@ -40,6 +40,8 @@ class Placed(BaseModel):
     _key_name: ClassVar[Any] = None
     #: The hash tag that leads the pk.
     _tag: ClassVar[Any] = ()
+    #: Fields with something restricted; all once an instance of this class stood in what is restricted.
+    _guarded: ClassVar[Any] = frozenset()
     #: Whether an instance of this class ever stood in another model; asking a slot that is empty is slow.
     _was_inner: ClassVar[bool] = False
 
@@ -78,6 +80,8 @@ class Placed(BaseModel):
         _set(self, "_hint", place)
         if not self._was_inner:
             type(self)._was_inner = True
+        if owner._guarded and len(self._guarded) < len(self.__pydantic_fields__) and owner._guards(place):
+            type(self)._guarded = frozenset(self.__pydantic_fields__)
 
     def _is_free(self) -> bool:
         """Whether this is neither part of a model nor a document of its own."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pydantic import BaseModel, TypeAdapter
 
@@ -53,6 +53,106 @@ class FieldWriters(dict[str, "Writer | None"]):
         simple = own and not marks.field_serializers and not marks.model_serializers
         self[name] = _writer(*_field(self._cls, name)) if simple else None
         return self[name]
+
+
+class Restrictions:
+    """What a model's fields are held to beyond their plain types: constraints and validators.
+
+    Attributes:
+        levels: field -> whether its values, their elements, the elements of those ... are restricted as such; a nested
+            model's fields are its own business. Fields that are not restricted at any level are left out.
+        deep: fields with a restriction anywhere inside, nested models included.
+    """
+
+    def __init__(self, cls: type[BaseModel]) -> None:
+        model, fields, definitions = _model(cls)
+        self._known = {item["ref"]: item for item in definitions}
+        self._text = _restricts_text(model)
+        schemas = {name: field["schema"] for name, field in fields["fields"].items()}
+        self.levels = {name: levels for name, schema in schemas.items() if any(levels := self._levels(schema))}
+        self.deep = frozenset(name for name, schema in schemas.items() if self._anywhere(schema, set()))
+
+    def _levels(self, schema: Any) -> list[bool]:
+        levels: list[bool] = []
+        self._look(schema, 0, levels, set())
+        return levels
+
+    def _look(self, schema: Any, level: int, levels: list[bool], seen: set[str]) -> None:
+        schema = self._resolved(schema, seen)
+        if schema is None or _is_model(schema):
+            return
+        levels += [False] * (level + 1 - len(levels))
+        levels[level] = levels[level] or self._restricts(schema)
+        inner = level + 1 if schema["type"] in _CONTAINERS else level
+        for name, part in _parts(schema):
+            self._look(part, inner if name in _ELEMENTS else level, levels, seen)
+
+    def _anywhere(self, schema: Any, seen: set[str]) -> bool:
+        schema = self._resolved(schema, seen)
+        if schema is None:
+            return False
+        fields = schema.get("fields", {})
+        named = fields.values() if isinstance(fields, dict) else fields
+        inner = [field["schema"] for field in named if isinstance(field, dict)]
+        return self._restricts(schema) or any(
+            self._anywhere(part, seen) for part in (*inner, *(part for _, part in _parts(schema)))
+        )
+
+    def _resolved(self, schema: Any, seen: set[str]) -> Any:
+        if schema["type"] != "definition-ref":
+            return schema
+        ref = schema["schema_ref"]
+        if ref in seen:
+            return None
+        seen.add(ref)
+        return self._known[ref]
+
+    def _restricts(self, schema: Any) -> bool:
+        kind = schema["type"]
+        if kind.startswith("function-"):
+            return "rapyer" not in schema.get("metadata", {})
+        if kind == "model":
+            return _restricts_text(schema)
+        if kind == "str" and self._text:
+            return True
+        bounds = _BOUNDS.items() if kind == "int" else ()
+        return not _CONSTRAINTS.isdisjoint(
+            schema.keys() - {name for name, value in bounds if schema.get(name) == value}
+        )
+
+
+_CONSTRAINTS = frozenset({"gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "now_op"})
+#: What every integer is held to.
+_BOUNDS = {"ge": -(2**63), "le": 2**63 - 1}
+_CONTAINERS = frozenset({"list", "set", "dict"})
+_ELEMENTS = frozenset({"items_schema", "values_schema"})
+_SINGLE = ("schema", "items_schema", "keys_schema", "values_schema", "json_schema", "lax_schema", "strict_schema")
+
+
+def _restricts_text(schema: Any) -> bool:
+    config = schema.get("config") or {}
+    return config.get("str_max_length") is not None or bool(config.get("str_min_length"))
+
+
+def _is_model(schema: Any) -> bool:
+    """Whether this is all that a model class is, its own validators included."""
+    own = "ref" in schema
+    while own and schema["type"].startswith("function-") and "schema" in schema:
+        schema = schema["schema"]
+    return bool(schema["type"] == "model")
+
+
+def _parts(schema: Any) -> Iterator[tuple[str, Any]]:
+    for name in _SINGLE:
+        part = schema.get(name)
+        for item in part if isinstance(part, list) else [part]:
+            if item is not None:
+                yield name, item
+    choices = schema.get("choices", ())
+    for choice in (*schema.get("steps", ()), *(choices.values() if isinstance(choices, dict) else choices)):
+        item = choice[0] if isinstance(choice, tuple) else choice
+        if isinstance(item, dict):
+            yield "choices", item
 
 
 def element_reader(adapter: TypeAdapter[list[Any]], config: Any) -> SchemaValidator:

@@ -1,55 +1,193 @@
-"""What a model's own validators have to say to a change.
+"""What a model's class has to say to a change before it is sent: field constraints and validators, the model's own.
 
 Rules:
-- Several fields that change together are judged together: each is validated by itself, then the model once.
-- What the model's validators change in other fields belongs to the change.
+- Several fields that change together are judged together: each is validated by itself, then the model once. What the
+  model's validators change in other fields belongs to the change.
+- An operation is judged by what it makes of the value here: what would not validate could not be loaded any more.
+- A class without constraints and validators asks nothing of all this but one attribute.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rapyer import _session
-from rapyer._schema import fields_reader
+from rapyer._placed import Placed, owner_of
+from rapyer._schema import Restrictions, fields_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pydantic_core import SchemaValidator
+    from typing_extensions import Self
+
+    from rapyer._classes import Plans
+    from rapyer._path import Step
+    from rapyer._schema import FieldReaders
 
 _MISSING: Any = object()
+_set = object.__setattr__
 
 
-class FieldsAlone:
-    """Validates fields of a model class without the class's own validators."""
+class Rules:
+    """What a model class holds its values to, worked out when first asked for: by then its schema is complete.
+
+    Attributes:
+        judged: whether the class has validators of the whole model.
+    """
 
     def __init__(self, cls: Any) -> None:
         self._cls = cls
+        self.judged = bool(cls.__pydantic_decorators__.model_validators)
 
     @cached_property
-    def _reader(self) -> SchemaValidator:
+    def fields_alone(self) -> SchemaValidator:
+        """What validates the fields without the model's own validators."""
         return fields_reader(self._cls)
 
-    def assign(self, model: Any, name: str, value: Any) -> None:
-        """Set one field, validated."""
-        outcome: Any = self._reader.validate_assignment(model.__dict__, name, value)
-        object.__setattr__(model, "__dict__", outcome[0])
+    @cached_property
+    def deep(self) -> frozenset[str]:
+        """The fields inside of which something is restricted; all where the model itself is."""
+        return frozenset(self._cls.__pydantic_fields__) if self.judged else self._restrictions.deep
+
+    @cached_property
+    def _restrictions(self) -> Restrictions:
+        return Restrictions(self._cls)
+
+    def guarded(self) -> frozenset[str]:
+        """Return the fields that are restricted at some level, and have their plans know at which."""
+        levels = self._restrictions.levels
+        for name, restricted in levels.items():
+            plan = self._cls._plans[name]
+            for level in restricted:
+                if plan is None:
+                    break
+                plan.restricted = level
+                plan = plan.element
+        return frozenset(self._cls.__pydantic_fields__ if self.judged else levels)
 
 
-def assign_all(model: Any, values: Mapping[str, Any]) -> None:
-    """Set fields of a model that is nobody's, and have its class's validators judge them as a whole."""
-    # A validator that assigns a field by itself has nothing to record.
-    token = _session._recording.set(None)
-    try:
-        if len(values) > 1:
-            for name, value in values.items():
-                model._fields_alone.assign(model, name, value)
-        # The model's validators run with the last of them, and see all.
-        for name in list(values)[-1:]:
-            model.__pydantic_validator__.validate_assignment(model, name, values[name])
-    finally:
-        _session._recording.reset(token)
+class Guarded:
+    """A class attribute that is `Rules.guarded` of the class, worked out when first read."""
+
+    def __get__(self, _: Any, cls: Any) -> frozenset[str]:
+        """Put the outcome into the place of this."""
+        cls._guarded = cls._rules.guarded()
+        guarded: frozenset[str] = cls._guarded
+        return guarded
+
+
+class Vetted(Placed):
+    """A model that judges changes."""
+
+    __slots__ = ()
+
+    _rules: ClassVar[Rules]
+    #: Whether the class has validators of the whole model.
+    _judged: ClassVar[bool] = False
+    _plans: ClassVar[Plans]
+    _readers: ClassVar[FieldReaders]
+
+    if TYPE_CHECKING:
+
+        def _put(self, place: Step, value: Any) -> None: ...
+
+        def _dump(self, include: Any = None) -> bytes: ...
+
+        def _field_text(self, name: str) -> bytes: ...
+
+        def _place_of(self, child: object, hint: Step) -> Step: ...
+
+    # -- changes of fields -----------------------------------------------------------------------------------------
+
+    def _shadow(self, values: Mapping[str, Any]) -> Self:
+        """Return a copy with these fields validated and set; what it shares with self it only reads."""
+        shadow = self.__class__.__new__(self.__class__)
+        _set(shadow, "__dict__", dict(self.__dict__))
+        _set(shadow, "__pydantic_fields_set__", set(self.__pydantic_fields_set__))
+        _set(shadow, "__pydantic_extra__", None if self.__pydantic_extra__ is None else dict(self.__pydantic_extra__))
+        _set(shadow, "__pydantic_private__", self.__pydantic_private__)
+        if self._judged:
+            shadow._assign_all(values)
+            return shadow
+        for name, value in values.items():
+            self.__pydantic_validator__.validate_assignment(shadow, name, value)
+        return shadow
+
+    def _assign_all(self, values: Mapping[str, Any]) -> None:
+        """Set fields of this shadow, and have the model's validators judge them as a whole."""
+        # A validator that assigns a field by itself has nothing to record.
+        token = _session._recording.set(None)
+        try:
+            if len(values) > 1:
+                for name, value in values.items():
+                    fields, *_ = self._rules.fields_alone.validate_assignment(self.__dict__, name, value)
+                    _set(self, "__dict__", fields)
+            # The model's validators run with the last of them, and see all.
+            for name in list(values)[-1:]:
+                self.__pydantic_validator__.validate_assignment(self, name, values[name])
+        finally:
+            _session._recording.reset(token)
+
+    def _revised(self, shadow: Any, given: Mapping[str, Any]) -> list[str]:
+        """Return the given fields and those that the model's validators changed with them."""
+        return [*given, *changed_besides(given, self.__dict__, shadow)] if self._judged else [*given]
+
+    def _take_fields(self, shadow: Any, names: Iterable[str]) -> None:
+        for name in names:
+            self._put(name, shadow.__dict__[name])
+            self.__pydantic_fields_set__.add(name)
+
+    def _is_stored(self, name: str) -> bool:
+        cls: Any = type(self)
+        field = cls.__pydantic_fields__.get(name)
+        return field is None or not field.exclude
+
+    # -- outcomes of operations ------------------------------------------------------------------------------------
+
+    def _guards(self, place: Step) -> bool:
+        """Whether what stands at this place is restricted: by itself, by the model, or by what that is in."""
+        if self._judged or self._plans[str(place)].restricted:
+            return True
+        owner = owner_of(self)
+        return owner is not None and bool(owner._guarded) and owner._guards(self._hint)
+
+    def _vet(self, place: Step, value: Any) -> None:
+        """Refuse a value that must not come to stand at this place.
+
+        Raises:
+            pydantic.ValidationError: it, or what it stands in, would not validate.
+        """
+        self._vet_above(self._shadow({str(place): value}))
+
+    def _vet_above(self, shadow: Any) -> None:
+        """Refuse this model as it would become where what it is in is restricted."""
+        owner = owner_of(self)
+        if owner is not None and owner._guarded:
+            place = owner._place_of(self, self._hint)
+            if owner._guards(place):
+                owner._vet(place, shadow)
+
+    def _vet_fields(self, names: Iterable[Step | None]) -> None:
+        """Refuse to send fields, or None for all, that would not validate as they are here.
+
+        Raises:
+            pydantic.ValidationError: they would not.
+        """
+        deep = self._rules.deep
+        if not deep:
+            return
+        touched = set(names)
+        if None in touched or (self._judged and not deep.isdisjoint(touched)):
+            self._vet_text(self._dump())
+            return
+        for name in deep & touched:
+            self._readers[name].validate_json(self._field_text(name), by_name=True, by_alias=False)
+
+    def _vet_text(self, text: bytes) -> None:
+        """Refuse to write a document, or a nested model, that would not validate."""
+        self.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False)
 
 
 def changed_besides(names: Any, before: Mapping[str, Any], model: Any) -> list[str]:

@@ -68,6 +68,8 @@ class Plan:
         self.element = element
         self.model = model
         self.changeable = changeable
+        #: Whether values are held to more than their plain type: constraints, validators; the model's class tells.
+        self.restricted = False
         self.config = STORAGE_CONFIG
 
     def configured(self, config: ConfigDict) -> Plan:
@@ -326,6 +328,12 @@ class Immutable(RedisType):
         origin, before = self._done or (self, ())
         new._done = (origin, (*before, Operation(script, (), arguments)))
         return new
+
+    def _vet(self, new: Any) -> None:
+        """Refuse an operation that makes of the value here what must not stand at its place."""
+        owner, place = self._standing()
+        if owner._guards(place):
+            owner._vet(place, new)
 
     def _recorded(self, recording: _session.Recording, new: Any, script: str, *arguments: Argument) -> Self:
         """Collect an operation and put into the model what it makes of the value here."""

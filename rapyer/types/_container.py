@@ -34,13 +34,20 @@ class Container(RedisType):
 
     _element: Plan = _ANY
     _whole: Plan | None = None
+    _guarded: Any = False
 
     @classmethod
     def _make(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
         self = cls._of(value)
         self._owner, self._hint = owner, place
         self._element, self._whole = plan.element or _ANY, plan
+        if owner._guarded:
+            self._guarded = True
         return self
+
+    def __copy__(self) -> Any:
+        """Return a plain one of the same elements."""
+        raise NotImplementedError  # pragma: no cover - every container has its own
 
     # -- the owner's side ------------------------------------------------------------------------------------------
 
@@ -64,6 +71,22 @@ class Container(RedisType):
 
     def _get(self, place: Step) -> Any:
         raise NotImplementedError  # pragma: no cover
+
+    def _guards(self, _: Step) -> bool:
+        owner, place = self._standing()
+        return self._element.restricted or owner._guards(place)
+
+    def _vet(self, place: Step, value: Any) -> None:
+        self._vet_after(lambda content: content.__setitem__(place, value))
+
+    def _vet_after(self, change: Callable[[Any], Any]) -> None:
+        """Refuse a change that makes of the content here what must not stand at its place."""
+        owner, at = self._standing()
+        content = self.__copy__()
+        # Of what is not here nothing can be said.
+        with suppress(IndexError, KeyError, ValueError):
+            change(content)
+        owner._vet(at, content)
 
     def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
         if not isinstance(new, self._plain) or self._owner is not owner or elsewhere(self, owner, place):
@@ -121,27 +144,29 @@ class Container(RedisType):
             recording.add(self._document(), operation)
 
     def _truth(
-        self, local: Callable[[], Any], script: str, *arguments: Argument, member: Step | None = None
+        self, local: Callable[[Any], Any], script: str, *arguments: Argument, member: Step | None = None
     ) -> Awaitable[Any]:
-        """Run an operation now and take over what Redis holds; when it is recorded instead, do `local`.
+        """Run an operation now and take over what Redis holds; when it is recorded instead, do `local` to self.
 
         Returns:
             what the operation answers besides the new value; None when it was recorded.
         """
         return self._truth_of(local, Operation(script, self._steps(), arguments, member))
 
-    async def _truth_of(self, local: Callable[[], Any], *operations: Operation) -> Any:
+    async def _truth_of(self, local: Callable[[Any], Any], *operations: Operation) -> Any:
         recording = self._recording()
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
-            result = local()
+            result = local(self)
             recording.add(self._document(), *operations)
             return Recorded(result)
         owner, place = self._standing()
+        if self._guarded and owner._guards(place):
+            self._vet_after(local)
         reply = await _calls.send(owner._document(), *operations)
         # First what was done, so that elements keep their identity; then what others did besides.
         with suppress(IndexError, KeyError, ValueError):
-            local()
+            local(self)
         self._replace(decode(owner, place, reply[0]))
         self._agrees()
         return reply[1]

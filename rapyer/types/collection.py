@@ -163,13 +163,13 @@ class RedisSet(Container, set[T]):
             LockLost, OutcomeUnknown: as for every write.
         """
         valid = self._all_valid(values)
-        await self._truth(lambda: set.update(self, valid), "set.add", *self._texts_and_values(valid))
+        await self._truth(lambda it: set.update(it, valid), "set.add", *self._texts_and_values(valid))
         return self
 
     async def adiscard(self, *values: T) -> Self:
         """Remove elements where they are in Redis; one round trip, `set.discard`; see `aadd`."""
         valid = self._all_valid(values)
-        await self._truth(lambda: set.difference_update(self, valid), "set.discard", *self._texts(valid))
+        await self._truth(lambda it: set.difference_update(it, valid), "set.discard", *self._texts(valid))
         return self
 
     async def aremove(self, value: T) -> Self:
@@ -179,7 +179,7 @@ class RedisSet(Container, set[T]):
             KeyError: it is not; nothing is changed.
         """
         valid = self._valid(value)
-        await self._truth(lambda: set.remove(self, valid), "set.remove", self._text(valid))
+        await self._truth(lambda it: set.remove(it, valid), "set.remove", self._text(valid))
         return self
 
     async def apop(self) -> T | None:
@@ -189,10 +189,10 @@ class RedisSet(Container, set[T]):
         """
         if self._recording() is not None:
             return self.pop() if self else None
-        answer = await self._truth(tuple, "set.pop")
+        answer = await self._truth(lambda it: it is not self and set.pop(it), "set.pop")
         return None if answer is None or isinstance(answer, Recorded) else self._element.load(answer)
 
     async def aclear(self) -> Self:
         """Remove all elements; one round trip, `value.clear`; see `aadd`."""
-        await self._truth(lambda: set.clear(self), "value.clear", "array", "[]")
+        await self._truth(set.clear, "value.clear", "array", "[]")
         return self

@@ -237,7 +237,7 @@ class RedisDict(Container, dict[str, T]):
         self._check_key(key)
         valid = self._valid(value)
         arguments = self._element.arguments(valid)
-        await self._truth(lambda: dict.__setitem__(self, key, valid), "map.set_item", *arguments, member=str(key))
+        await self._truth(lambda it: dict.__setitem__(it, key, valid), "map.set_item", *arguments, member=str(key))
         return self
 
     async def adel_item(self, key: str) -> Self:
@@ -247,13 +247,13 @@ class RedisDict(Container, dict[str, T]):
             KeyError: there is none in Redis; nothing is changed.
         """
         self._check_key(key)
-        await self._truth(lambda: dict.__delitem__(self, key), "map.delete_item", member=str(key))
+        await self._truth(lambda it: dict.__delitem__(it, key), "map.delete_item", member=str(key))
         return self
 
     async def aupdate(self, entries: Entries[T] = (), /, **more: T) -> Self:
         """Set entries, all or none; one round trip, `map.update`; takes what `dict.update` takes; see `aset_item`."""
         valid = self._valid_entries(entries, **more)
-        await self._truth_of(lambda: dict.update(self, valid), *self._update_operations(valid))
+        await self._truth_of(lambda it: dict.update(it, valid), *self._update_operations(valid))
         return self
 
     @overload
@@ -268,7 +268,7 @@ class RedisDict(Container, dict[str, T]):
         One round trip, one script (`map.pop`), atomic: no two callers get the same entry. See `aset_item`.
         """
         self._check_key(key)
-        answer = await self._truth(lambda: dict.pop(self, key, default), "map.pop", member=str(key))
+        answer = await self._truth(lambda it: dict.pop(it, key, default), "map.pop", member=str(key))
         if isinstance(answer, Recorded):
             return plain_copy(answer.value)
         return default if answer is None else self._element.load(answer)
@@ -283,12 +283,12 @@ class RedisDict(Container, dict[str, T]):
         """
         if _session.recording_of(self._document()) is not None:
             return self.popitem()
-        answer = await self._truth(tuple, "map.pop_item")
+        answer = await self._truth(lambda it: it is not self and dict.popitem(it), "map.pop_item")
         return answer[0].decode(), self._element.load(answer[1])
 
     async def aclear(self) -> Self:
         """Remove all entries; one round trip, `value.clear`; see `aset_item`."""
-        await self._truth(lambda: dict.clear(self), "value.clear", "object", "{}")
+        await self._truth(dict.clear, "value.clear", "object", "{}")
         return self
 
     if TYPE_CHECKING:

@@ -85,6 +85,8 @@ class RedisDatetime(Immutable, datetime):
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self.clone() + duration, "moment.add", *_parts(duration))
         owner, place = self._standing()
+        if owner._guarded:
+            self._vet(self.clone() + duration)
         reply = await _calls.change(owner, place, "moment.add", *_parts(duration))
         return self._taken(owner, place, reply[0])
 

@@ -61,6 +61,8 @@ class RedisInt(Immutable, int):
             return self._recorded(recording, self._checked_sum(amount), "number.increase", _decimal(amount))
         owner = self._owner or self._linked()
         place = owner._place_of(self, self._hint)
+        if owner._guarded:
+            self._vet(self._checked_sum(amount))
         reply = await _calls.change(owner, place, "number.increase", _decimal(amount))
         return self._taken(owner, place, reply[0])
 
@@ -154,6 +156,8 @@ class RedisFloat(Immutable, float):
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase_double", repr(float(amount)))
         owner, place = self._standing()
+        if owner._guarded:
+            self._vet(self._checked_sum(amount))
         reply = await _calls.change(owner, place, "number.increase_double", repr(float(amount)))
         return self._taken(owner, place, reply[0])
 

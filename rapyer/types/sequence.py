@@ -237,14 +237,14 @@ class RedisList(Container, list[T]):
     async def aextend(self, values: Iterable[T]) -> Self:
         """Append all, at one time; one round trip, `list.extend`; see `aappend`."""
         valid = [self._valid(value) for value in values]
-        await self._truth(lambda: list.extend(self, valid), "list.extend", *self._count_and_values(valid))
+        await self._truth(lambda it: list.extend(it, valid), "list.extend", *self._count_and_values(valid))
         return self
 
     async def ainsert(self, index: SupportsIndex, value: T) -> Self:
         """Insert before an index, outside means the nearest end; one round trip, `list.insert`; see `aappend`."""
         valid, place = self._valid(value), index.__index__()
         arguments = (str(place), *self._element.arguments(valid))
-        await self._truth(lambda: list.insert(self, place, valid), "list.insert", *arguments)
+        await self._truth(lambda it: list.insert(it, place, valid), "list.insert", *arguments)
         return self
 
     async def apop(self, index: SupportsIndex = -1) -> T | None:
@@ -263,7 +263,7 @@ class RedisList(Container, list[T]):
             KeyNotFound, PathNotFound, WrongType, LockLost, OutcomeUnknown: see `aappend`.
         """
         place = index.__index__()
-        answer = await self._truth(lambda: list.pop(self, place) if self else None, "list.pop", str(place), "none")
+        answer = await self._truth(lambda it: list.pop(it, place) if it else None, "list.pop", str(place), "none")
         if isinstance(answer, Recorded):
             popped: T | None = plain_copy(answer.value)
             return popped
@@ -276,7 +276,7 @@ class RedisList(Container, list[T]):
             ValueError: there is none; nothing is changed.
         """
         valid = self._valid(value)
-        await self._truth(lambda: list.remove(self, valid), "list.remove", self._element.dump(valid), "0")
+        await self._truth(lambda it: list.remove(it, valid), "list.remove", self._element.dump(valid), "0")
         return self
 
     async def aset_item(self, index: SupportsIndex, value: T) -> Self:
@@ -287,12 +287,12 @@ class RedisList(Container, list[T]):
         """
         valid, place = self._valid(value), index.__index__()
         arguments = (str(place), *self._element.arguments(valid))
-        await self._truth(lambda: list.__setitem__(self, place, valid), "list.set_item", *arguments)
+        await self._truth(lambda it: list.__setitem__(it, place, valid), "list.set_item", *arguments)
         return self
 
     async def aclear(self) -> Self:
         """Remove all elements; one round trip, `value.clear`; see `aappend`."""
-        await self._truth(lambda: list.clear(self), "value.clear", "array", "[]")
+        await self._truth(list.clear, "value.clear", "array", "[]")
         return self
 
 

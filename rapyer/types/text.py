@@ -51,6 +51,8 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, str.__add__(self, text), "text.append", _json_text(text))
         owner, place = self._standing()
+        if owner._guarded:
+            self._vet(str.__add__(self, text))
         reply = await _calls.change(owner, place, "text.append", _json_text(text))
         return self._taken(owner, place, reply[0])
 

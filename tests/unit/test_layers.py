@@ -60,7 +60,7 @@ LAYERS = {
     "_convert": 7.5,
     "_content": 7.5,
     "_classes": 7.8,
-    "_validity": 7.9,
+    "_validity": 7.95,
     "_placed": 7.9,
     "_node": 8,
     "_blocks": 8,
