@@ -39,7 +39,7 @@ class Other(AtomicRedisModel):
 @pytest.fixture
 async def restricted(client, stack):
     """A client of the user that SECURITY.md makes."""
-    rule = re.search(r"^    ACL SETUSER app (.*?)\n\n", SECURITY.read_text("utf-8"), re.DOTALL | re.MULTILINE)[1]
+    rule = re.search(r"^ACL SETUSER app (.*?)\n```", SECURITY.read_text("utf-8"), re.DOTALL | re.MULTILINE)[1]
     await client.execute_command("ACL", "SETUSER", "app", "reset", *rule.split())
     app = Redis.from_url(stack.url, username="app", password="password")  # noqa: S106 - of a server of this test
     yield app
