@@ -18,7 +18,7 @@ from rapyer.fields import KeyAnnotation
 from rapyer.types._base import STORAGE_CONFIG, Plan, RedisType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class Plans(dict[str, Plan]):
@@ -102,17 +102,30 @@ class KeyField(Field):
         return value
 
 
-def make_config(cls: type[Any], own: Any) -> RedisConfig:
-    """Return the options of a class: those of its own `Meta`, the rest from its nearest parent."""
-    inherited = (getattr(base, "Meta", None) for base in cls.__mro__[1:])
-    parent = next(config for config in inherited if isinstance(config, RedisConfig))
-    if own is None:
-        return RedisConfig(parent)
+def make_config(cls: type[Any]) -> RedisConfig:
+    """Return the options of a class: those of its own `Meta`, the rest from its parents in Python's order."""
+    line: list[RedisConfig] = []
+    for parent in cls.__mro__[1:]:
+        meta = vars(parent).get("Meta")
+        if isinstance(meta, RedisConfig):
+            line.append(meta)
+        elif isinstance(meta, type) and cls._rapyer_plain is None:  # a mixin's; a plain model's is no business of ours
+            line += _config(parent, meta, ())._line
+    return _config(cls, vars(cls).get("Meta"), line)
+
+
+def _config(cls: type[Any], own: Any, line: Sequence[RedisConfig]) -> RedisConfig:
+    """Return what a `Meta` says, a class with its bases or an instance; the configs in `line` say the rest."""
     if isinstance(own, RedisConfig):
-        return parent.child(own.own_options())
-    options = {name: value for name, value in vars(own).items() if not name.startswith("_")}
+        return RedisConfig(*line, **own.own_options())
+    parts = own.__mro__[:-1] if own else ()
+    named = [base for part in parts for base in vars(part).get("__orig_bases__", ()) if isinstance(base, RedisConfig)]
+    more = [config for base in named for config in base._line if config not in line]
+    options = {
+        name: value for part in reversed(parts) for name, value in vars(part).items() if not name.startswith("_")
+    }
     try:
-        return parent.child(options)
+        return RedisConfig(*more, *line, **options)
     except UsageError as error:
         msg = f"{cls.__name__}.Meta: {error}"
         raise UsageError(msg) from None

@@ -20,6 +20,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
@@ -30,7 +31,7 @@ from rapyer._once import Ids
 from rapyer._refused import ERRORS, Locate, Where, final
 from rapyer._registry import once_scripts, scripts
 from rapyer._sent import Care, Sent, told_of
-from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError
+from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -327,6 +328,10 @@ def dispatcher(client: Any) -> Dispatcher:
 
 
 def _make(client: Any) -> Dispatcher:
+    if not isinstance(client, (Redis, RedisCluster)):
+        found = f"{type(client).__module__}.{type(client).__qualname__}"
+        msg = f"rapyer needs a client of redis.asyncio, a Redis or a RedisCluster, not one of type {found}"
+        raise UsageError(msg)
     with _making:
         loops = _dispatchers.get(id(client))
         if loops is None or loops.client() is not client:

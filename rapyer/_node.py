@@ -63,7 +63,7 @@ class Node(_validity.Vetted):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Work out what is needed once for each class."""
         super().__pydantic_init_subclass__(**kwargs)
-        cls.Meta = _classes.make_config(cls, cls.__dict__.get("Meta"))
+        cls.Meta = _classes.make_config(cls)
         cls._plans = _classes.Plans(cls, Node)
         cls._readers = FieldReaders(cls)
         cls._writers = FieldWriters(cls)

@@ -14,6 +14,7 @@ from rapyer import _classes, _lock, _session
 from rapyer._dispatch import close_all, dispatcher
 from rapyer._model import AtomicRedisModel
 from rapyer._pipeline import Pipeline
+from rapyer.config import RedisConfig
 from rapyer.errors import ServerError, UsageError
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ async def init_rapyer(redis: Any = None, *, ttl: float | None = None) -> None:
 
     Raises:
         ServerError: the server is older than Redis 7 or has no RedisJSON.
-        UsageError: there is neither a client here nor one that was bound before, or the URL cannot be read.
+        UsageError: there is neither a client here nor one that was bound before, it is none of `redis.asyncio`, the URL
+            cannot be read, or the ttl makes no sense; nothing was bound.
         redis.exceptions.ConnectionError: no Redis answers there.
     """
+    RedisConfig(ttl=ttl)
     client = client_of(redis) if isinstance(redis, str) else redis
     if client is None:
         client = AtomicRedisModel.Meta.redis

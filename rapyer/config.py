@@ -1,18 +1,20 @@
 """`RedisConfig`: the options of a model, handed down from those of its parents.
 
-What a model's `Meta` was not given comes from the parent model's `Meta`, up to `AtomicRedisModel.Meta`, which
-`init_rapyer` binds. So binding a class binds all below it that have no value of their own.
+What a model's `Meta` was not given comes from the first of its parents, in the order in which Python asks them, that
+was given it, up to `AtomicRedisModel.Meta`, which `init_rapyer` binds. So binding a class binds all below it that have
+no value of their own. Threads may define models and set options at the same time.
 """
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["DEFAULTS", "RedisConfig"]
 
@@ -29,13 +31,15 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 _CAREFUL = frozenset({"exactly_once", "min_replicas"})
+#: Held while options are handed down, so that a model that is defined meanwhile has them, too.
+_changing = threading.Lock()
 
 
 class RedisConfig:
     """Options of one model class, given by name.
 
     Attributes:
-        redis: a `redis.asyncio` client; None means the one given to `init_rapyer`.
+        redis: a `redis.asyncio` client; None means the parent's, in the end the one given to `init_rapyer`.
         ttl: seconds until a document expires, counted from its last write; None means never.
         refresh_ttl: whether reads push the expiry out, too.
         lock_lease: seconds a crashed lock holder can block others.
@@ -52,20 +56,22 @@ class RedisConfig:
     ttl: float | None
     refresh_ttl: bool
     lock_lease: float
-    _own: set[str]
-    _children: weakref.WeakSet[RedisConfig]
+    _own: dict[str, Any]
+    _line: Sequence[RedisConfig]
+    _below: set[weakref.ref[RedisConfig]]
     hash_tag: str | None
     exactly_once: bool
     min_replicas: int
     #: Whether any model ever asked for one of the last two: until then nobody looks for them.
     careful: ClassVar[bool] = False
 
-    def __init__(self, parent: RedisConfig | None = None, /, **options: Any) -> None:
+    def __init__(self, *parents: RedisConfig, **options: Any) -> None:
         # Every option lies in every config, so that asking for one costs nothing; changes are handed down.
-        inherited = DEFAULTS if parent is None else {name: vars(parent)[name] for name in DEFAULTS}
-        vars(self).update(inherited, _own=set(), _children=weakref.WeakSet())
-        if parent is not None:
-            parent._children.add(self)
+        vars(self).update(_own={}, _line=(self, *parents), _below=set())
+        with _changing:
+            for parent in parents:
+                parent._below.add(weakref.ref(self, parent._below.discard))
+            vars(self).update((name, self._in_force(name)) for name in DEFAULTS)
         for name, value in options.items():
             setattr(self, name, value)
 
@@ -80,29 +86,29 @@ class RedisConfig:
             raise UsageError(msg)
         if name in _CAREFUL and value:
             RedisConfig.careful = True
-        self._own.add(name)
-        changed = [self]
-        while changed:
-            config = changed.pop()
-            vars(config)[name] = value
-            changed += [child for child in config._children if name not in child._own]
+        with _changing:
+            if name == "redis" and value is None:
+                self._own.pop(name, None)
+            else:
+                self._own[name] = value
+            for config in (self, *filter(None, (reference() for reference in list(self._below)))):
+                vars(config)[name] = config._in_force(name)
+
+    def _in_force(self, name: str) -> Any:
+        return next((config._own[name] for config in self._line if name in config._own), DEFAULTS[name])
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
-        """Have `class Meta(Parent.Meta)` be a plain class: options come from the parent anyway."""
+        """Have `class Meta(Parent.Meta)` be a plain class: its options come from there anyway."""
         return ()
 
     def own_options(self) -> dict[str, Any]:
         """Return the options that were given to this config itself."""
-        return {name: vars(self)[name] for name in DEFAULTS if name in self._own}
+        return dict(self._own)
 
     def __repr__(self) -> str:
         """Show the options in force."""
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in DEFAULTS)
         return f"RedisConfig({shown})"
-
-    def child(self, options: Mapping[str, Any]) -> RedisConfig:
-        """Return a config with these options that asks this one for the others."""
-        return RedisConfig(self, **options)
 
 
 def is_seconds(value: Any) -> bool:

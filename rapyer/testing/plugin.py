@@ -61,9 +61,9 @@ def rapyer_models(redis_stack: RedisStack) -> Iterator[RedisStack]:
     """
     from redis.asyncio import Redis  # noqa: PLC0415
 
-    from rapyer import AtomicRedisModel, RedisConfig, _classes  # noqa: PLC0415
+    from rapyer import AtomicRedisModel, _classes  # noqa: PLC0415
 
-    plain = RedisConfig.child
+    plain = _classes.make_config
     with pytest.MonkeyPatch.context() as patch:
         client = Redis.from_url(redis_stack.url)
 
@@ -72,7 +72,7 @@ def rapyer_models(redis_stack: RedisStack) -> Iterator[RedisStack]:
                 patch.setattr(config, "redis", client)
             return config
 
-        patch.setattr(RedisConfig, "child", lambda parent, options: bound(plain(parent, options)))
+        patch.setattr(_classes, "make_config", lambda cls: bound(plain(cls)))
         for cls in _classes.models:
             bound(cls.Meta)
         patch.setattr(AtomicRedisModel.Meta, "redis", client)

@@ -2,10 +2,13 @@
 """Finding documents, `rapyer.get`, expiry, and the inheritance of `Meta`."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import pytest
 from connections import database
+from pydantic import BaseModel
 
 import rapyer
 from rapyer import AtomicRedisModel, RedisConfig
@@ -254,6 +257,9 @@ async def test_init_ttl(client):
 
     await rapyer.init_rapyer(client, ttl=50)
     try:
+        with pytest.raises(UsageError, match=r"ttl.*-1"):
+            await rapyer.init_rapyer(object(), ttl=-1)  # refused before anything is asked or bound
+        assert AtomicRedisModel.Meta.redis is client
         assert 40 < await client.ttl((await Found().save()).key) <= 50
         assert 0 < await client.ttl((await Own().save()).key) <= 10
     finally:
@@ -301,6 +307,138 @@ def test_meta_as_type_checkers_want_it():
     assert Child.Meta.own_options() == {"lock_lease": 7}
     Parent.Meta.ttl = 61
     assert Child.Meta.ttl == 61
+
+
+def test_bases_of_meta():
+    """What a `Meta` is made from counts, whether it is a class of its own or another model's `Meta`."""
+
+    class Common:
+        ttl = 50
+        lock_lease = 7.0
+
+    class Parent(AtomicRedisModel):
+        class Meta(Common):
+            lock_lease = 8.0
+
+    class Child(Parent):
+        class Meta(Parent.Meta):
+            refresh_ttl = True
+
+    class Cousin(AtomicRedisModel):
+        class Meta(Child.Meta):
+            ttl = 60
+
+    def options(cls):
+        return cls.Meta.ttl, cls.Meta.lock_lease, cls.Meta.refresh_ttl
+
+    assert options(Parent) == (50, 8.0, False)
+    assert options(Child) == (50, 8.0, True)
+    assert options(Cousin) == (60, 8.0, True)
+    Parent.Meta.ttl, Child.Meta.refresh_ttl = 70, False
+    assert (options(Child), options(Cousin)) == ((70, 8.0, False), (60, 8.0, False))
+
+    class Typo:
+        tll = 1
+
+    with pytest.raises(UsageError, match=r"Misled\.Meta: unknown Meta option 'tll'"):
+
+        class Misled(AtomicRedisModel):
+            class Meta(Typo):
+                pass
+
+
+def test_meta_of_several_parents():
+    """An option comes from the first parent that was given it, in Python's order, models and mixins alike."""
+
+    class Mixin:
+        class Meta:
+            lock_lease = 4.0
+            refresh_ttl = True
+
+    class Brief(AtomicRedisModel):
+        class Meta:
+            ttl = 5
+
+    class Leased(AtomicRedisModel):
+        class Meta:
+            ttl = 6
+            lock_lease = 3.0
+
+    class Both(Brief, Leased, Mixin):
+        pass
+
+    class Below(Both):
+        pass
+
+    for cls in (Both, Below):
+        assert (cls.Meta.ttl, cls.Meta.lock_lease, cls.Meta.refresh_ttl) == (5, 3.0, True)
+    Leased.Meta.ttl, Leased.Meta.lock_lease = 9, 2.0
+    assert (Below.Meta.ttl, Below.Meta.lock_lease) == (5, 2.0)
+    Below.Meta.ttl = None
+    assert (Both.Meta.ttl, Below.Meta.ttl) == (5, None)
+
+    class Plain(BaseModel):
+        n: int = 0
+
+        class Meta:
+            table = "of another library"
+
+    class Holder(AtomicRedisModel):
+        inner: Plain = Plain()  # a nested model's options do not count
+
+    assert Holder().inner == Plain()
+    with pytest.raises(UsageError, match=r"Plain\.Meta: unknown Meta option 'table'"):
+
+        class Heir(Plain, AtomicRedisModel):
+            pass
+
+
+async def test_no_client_of_its_own(bound):
+    """`redis = None` means the parent's client, when the class is defined and later."""
+
+    class Bare(AtomicRedisModel):
+        n: int = 0
+
+        class Meta:
+            redis = None
+            ttl = 50
+
+    one = await Bare().save()
+    Bare.Meta.redis = object()
+    Bare.Meta.redis = None
+    assert Bare.Meta.redis is bound
+    assert await one.n.increase() == 1
+    AtomicRedisModel.Meta.redis = None
+    assert Bare.Meta.redis is None
+
+
+def test_options_and_threads():
+    """Models may be defined and let go while other threads bind: each has the options that are in force in the end."""
+
+    class Parent(AtomicRedisModel):
+        pass
+
+    stop, errors = threading.Event(), []
+
+    def define():
+        kept = []
+        try:
+            while not stop.is_set():
+                kept += [RedisConfig(Parent.Meta) for _ in range(20)]
+                kept = kept[-200:]
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion
+            errors.append(error)
+        return kept
+
+    with ThreadPoolExecutor(3) as pool:
+        made = [pool.submit(define) for _ in range(3)]
+        try:
+            for number in range(1, 400):
+                Parent.Meta.lock_lease = number
+        finally:
+            stop.set()
+        leases = {config.lock_lease for future in made for config in future.result()}
+    assert (errors, leases) == ([], {399})
 
 
 def test_unknown_options():

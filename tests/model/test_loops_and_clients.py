@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import redis
 from connections import client_of, database, with_options
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -144,6 +145,24 @@ async def test_no_client(client):
             await call
     with pytest.raises(UsageError, match="URL"):
         await rapyer.init_rapyer()
+
+
+async def test_wrong_client(client):
+    """What is no client of redis.asyncio is a UsageError that says so, at init and at first use; nothing is bound."""
+
+    class Wrong(AtomicRedisModel):
+        n: int = 0
+
+    for wrong in (redis.Redis(), redis.Redis, 5, object(), "redis://localhost"):
+        Wrong.Meta.redis = wrong
+        with pytest.raises(UsageError, match=r"redis\.asyncio"):
+            await Wrong().save()
+        if wrong != "redis://localhost":
+            with pytest.raises(UsageError, match=r"redis\.asyncio"):
+                await rapyer.init_rapyer(wrong)
+    assert AtomicRedisModel.Meta.redis is None
+    with pytest.raises(ValueError, match="scheme"):
+        await rapyer.init_rapyer("nonsense://x")
 
 
 @pytest.mark.parametrize("tear_down", [False, True])
