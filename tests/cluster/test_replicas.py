@@ -122,12 +122,12 @@ async def test_copies_that_cannot_be_removed(world, caplog):
     primary = world.servers.primaries()[0].port
     failing = asyncio.create_task(Greedy(n=7).duplicate_many(30))
     await asyncio.sleep(0.3)  # written, and waited for
-    await world.at(primary).config_set("maxmemory", 1)
+    await world.at(primary).config_set("min-replicas-to-write", 9)
     try:
         with pytest.raises(OutcomeUnknown, match="to be deleted: 'Greedy:") as caught:
             await failing
     finally:
-        await world.at(primary).config_set("maxmemory", 0)
+        await world.at(primary).config_set("min-replicas-to-write", 0)
     assert isinstance(caught.value.__cause__, NotReplicated)
     left = await Greedy.afind_keys()
     assert 0 < len(left) < 30
