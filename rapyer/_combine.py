@@ -181,12 +181,12 @@ class Group:
     def packed(self) -> bytes:
         """The command; nobody joins from now on."""
         self._sender.shut(self)
-        futures = self.futures
-        if len(futures) == 1:
-            return self._alone
-        if any(future.done() for future in futures):
-            left = [pair for pair in zip(futures, self.amounts, strict=True) if not pair[0].done()]
+        if any(future.done() for future in self.futures):
+            left = [pair for pair in zip(self.futures, self.amounts, strict=True) if not pair[0].done()]
             self.futures, self.amounts = map(list, zip(*left, strict=True))
+            self._alone = b""  # it was the first one's
+        if len(self.futures) == 1 and self._alone:
+            return self._alone
         return self._sender.pack(self, self.amounts)
 
     def given_up(self) -> bool:

@@ -185,13 +185,15 @@ class Dispatcher:
         while True:
             missing = isinstance(error, NoScriptError)
             loads += missing
-            if loads > MOST_LOADS or self._nodes.closed:  # who flushes scripts all the time gets the error in the end
+            if loads > MOST_LOADS:  # who flushes scripts all the time gets the error in the end
                 raise error
             if not missing:
                 again = sent.once is not None and (
                     isinstance(error, (OutcomeUnknown, NotReplicated)) or elsewhere(error)
                 )
                 lane = await self._nodes.turn(sent.key, lane, error, trip, again=again)
+            if self._nodes.closed:
+                raise error
             try:
                 if missing:
                     await self._load(lane, sent.script, missing=True)

@@ -12,6 +12,7 @@ from redis.backoff import ConstantBackoff
 import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel, _once, _sent
+from rapyer._dispatch import dispatcher
 from rapyer.errors import KeyNotFound, OutcomeUnknown
 
 pytestmark = pytest.mark.one_server("a lane is the connection to one")
@@ -208,6 +209,21 @@ async def test_a_record_is_not_outlived(world, proxied, monkeypatch):
     with pytest.raises(OutcomeUnknown):
         await doc.n.increase()
     assert await doc.n.load() == 2
+
+
+async def test_a_teardown_ends_it(world, proxied):
+    """A write that waits for its answer is unknown when the program tears down, and opens no connection again."""
+    doc = await Doc().save()
+    lane = dispatcher(Doc.Meta.redis)._lane
+    proxied.open.clear()
+    writing = asyncio.create_task(doc.n.increase())
+    await asyncio.sleep(0.01)
+    await rapyer.teardown_rapyer()
+    with pytest.raises(OutcomeUnknown):
+        await asyncio.wait_for(writing, 1)
+    assert lane.idle
+    assert lane._wire is None
+    proxied.open.set()
 
 
 async def test_no_lock_is_left_and_fencing_holds(world, proxied):

@@ -5,11 +5,12 @@ import os
 
 import pytest
 from fault_proxy import Fault
-from lane_world import increase, load, until
+from lane_world import increase, load, opened, until
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+import redis_stack
 from rapyer._combine import MOST
 from rapyer._dispatch import Care, Where
 from rapyer._registry import scripts
@@ -270,6 +271,26 @@ async def test_order_of_calls_with_care(world, care):
         got = await asyncio.gather(add(dispatcher, 1), dispatcher.script(*write), add(dispatcher, 1))
         await first
         assert (got[0], got[2]) == (1, 101)
+
+
+async def test_a_group_that_goes_out_twice():
+    """Who is left of a group adds its own amount, also when a server that cannot write sent the call back."""
+    with redis_stack.start(private=True) as server:
+        async with opened(server.url) as own, own.dispatcher(retry=Retry(NoBackoff(), 20)) as dispatcher:
+            await own.put("k")
+            await load(dispatcher, "k")
+            await own.client.replicaof("127.0.0.1", str(redis_stack.free_port()))
+            first = asyncio.create_task(load(dispatcher, "k"))
+            await asyncio.sleep(0)
+            gone, left = (asyncio.create_task(add(dispatcher, amount)) for amount in (1, 10))
+            await asyncio.sleep(0)
+            gone.cancel()
+            await first
+            await asyncio.sleep(0.1)
+            assert not left.done()
+            await own.client.replicaof("NO", "ONE")
+            assert await left == 10
+            assert await own.number("k") == 10
 
 
 async def test_all_refused_is_nothing_written(world):
