@@ -76,6 +76,11 @@ class Group:
                 return waiter
         return None
 
+    @property
+    def waits(self) -> bool:
+        """Whether it may have a ticket."""
+        return self.asker is None or self.asker.patient
+
     def stop_timer(self) -> None:
         """Have nobody ask again."""
         if self.timer is not None:

@@ -117,7 +117,7 @@ class Queues:
             self._answered(group, token, ticket, answer.result())
             if not waiter.patient:
                 waiter.expire()
-            elif not ticket and token in self._waiting:
+            elif not group.ticket and token in self._waiting:
                 self._ask_later(group)
         if group.holder is None or group.holder.token != token:
             self.renewals.remove(token, group.place.lease)
@@ -149,7 +149,8 @@ class Queues:
         if group.ticket or group not in groups:
             return [group]
         before = groups[: groups.index(group)]
-        return [one for one in before if not one.ticket and one.holder is None and one.asker is None] + [group]
+        # One that was asked for before it could wait is in it, too: where the lock is taken that gives no place.
+        return [one for one in before if not one.ticket and one.holder is None and one.waits] + [group]
 
     async def _ask_queued(self, group: Group) -> None:
         try:

@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 
 import rapyer
 from rapyer import AtomicRedisModel
@@ -33,6 +34,10 @@ class Doc(AtomicRedisModel):
     s: str = "s"
     order: list[str] = []
     inner: Inner = Inner()
+    table: dict[str, int] = {"a": 1}
+    tags: set[str] = {"a"}
+    data: bytes = b"data"
+    when: datetime = datetime(2024, 2, 29, tzinfo=timezone.utc)
 
 
 def report(**found):
@@ -58,27 +63,37 @@ async def section(orders, entered):
 
 
 async def cancelled_section(orders):
-    """Cancel a section while it waits, at any moment; one that is in is left alone."""
-    entered = asyncio.Event()
-    task = asyncio.create_task(section(orders, entered))
-    await asyncio.sleep(random.random() * 0.03)
-    if not entered.is_set():
+    """Cancel a section while it waits, at any moment; what came in before that is left alone, and done in full.
+
+    Then another one is started and cancelled sooner, until a waiter was hit: at the latest before its first answer.
+    """
+    moment = random.random() * 0.03
+    while True:
+        entered = asyncio.Event()
+        task = asyncio.create_task(section(orders, entered))
+        await asyncio.sleep(moment)
+        if entered.is_set():
+            await task
+            moment = moment / 2 if moment > 0.0002 else 0
+            continue
         task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+        with suppress(asyncio.CancelledError):
+            await task
+        report(cancelled=True)
+        return
 
 
 async def sections(orders):
-    """Many tasks, each with many sections, a part of which is cancelled."""
+    """Many tasks, each with many sections; where so ordered every third one is cancelled while it waits."""
 
-    async def work():
-        for _ in range(orders["sections"]):
-            if random.random() < orders.get("cancel", 0):
+    async def work(shift):
+        for number in range(orders["sections"]):
+            if orders.get("cancel") and (number + shift) % 3 == 0:
                 await cancelled_section(orders)
             else:
                 await section(orders, asyncio.Event())
 
-    await asyncio.gather(*(work() for _ in range(orders["tasks"])))
+    await asyncio.gather(*(work(shift) for shift in range(orders["tasks"])))
 
 
 async def in_order(orders):
@@ -93,7 +108,6 @@ async def in_order(orders):
         for name in names.split():
             tasks.append(asyncio.create_task(wait(name)))
             await asyncio.sleep(0)
-        await asyncio.sleep(0.05)
         report(waiting=len(tasks))
     await asyncio.gather(*tasks)
 
@@ -103,15 +117,30 @@ async def _pipeline(doc):
         doc.n += 1
 
 
+async def _wide_pipeline(doc):
+    async with rapyer.pipeline():
+        doc.n += 1
+        doc.table["b"] = 2
+        doc.data += b"late"
+
+
 WRITES = {
     "save": lambda doc: doc.save(),
     "aupdate": lambda doc: doc.aupdate(n=100),
     "increase": lambda doc: doc.n.increase(100),
     "append": lambda doc: doc.order.aappend("late"),
+    "pop": lambda doc: doc.order.apop(),
+    "dict item": lambda doc: doc.table.aset_item("late", 1),
+    "dict pop": lambda doc: doc.table.apop("a"),
+    "set": lambda doc: doc.tags.aadd("late"),
+    "bytes": lambda doc: doc.data.save(),
+    "datetime": lambda doc: doc.when.aadd(timedelta(days=1)),
     "nested": lambda doc: doc.inner.save(),
     "value": lambda doc: doc.s.save(),
     "pipeline": _pipeline,
+    "wide pipeline": _wide_pipeline,
     "delete": lambda doc: doc.delete(),
+    "delete by key": lambda doc: Doc.delete_by_key(doc.key),
 }
 
 
@@ -156,7 +185,6 @@ async def wait_for(orders):
             pass
 
     tasks = [asyncio.create_task(wait()) for _ in range(orders["tasks"])]
-    await asyncio.sleep(0.3)
     report(waiting=len(tasks))
     await asyncio.gather(*tasks)
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from connections import client_of
+from lock_waiters import enter, queued, until
 from lock_worker import Doc
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -111,7 +112,7 @@ async def test_a_lock_that_cannot_be_renewed(private, stopped):
             await asyncio.wait_for(waiter, 20)
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("the memory of one server is filled")
 async def test_a_full_server(clean, doc, other):
     """Locks are renewed, given back and handed on where nothing can be written; what was changed is not saved."""
 
@@ -126,10 +127,7 @@ async def test_a_full_server(clean, doc, other):
     holder = asyncio.create_task(hold())
     await inside.wait()
     waiter = asyncio.create_task(other.lock_from_key(doc.key, timeout=10).__aenter__())
-    for _ in range(200):
-        if await clean.exists(_keys.queue_key(doc.key, "default")):
-            break
-        await asyncio.sleep(0.01)
+    await queued(clean, doc)
     await clean.config_set("maxmemory", "1mb")
     try:
         with pytest.raises(ServerError, match="maxmemory"):
@@ -139,11 +137,6 @@ async def test_a_full_server(clean, doc, other):
     finally:
         await clean.config_set("maxmemory", 0)
     await clean.delete(_keys.lock_key(doc.key, "default"))
-
-
-async def _enter(key, **options):
-    async with Doc.lock_from_key(key, **options):
-        pass
 
 
 @pytest.mark.parametrize("what", ["timeout", "cancel", "cancel a holder", "cancel behind another"])
@@ -167,7 +160,7 @@ async def test_a_silent_server(private, what):
         if what == "cancel a holder":
             task = holder
         else:
-            task = asyncio.create_task(_enter(doc.key, timeout=0.3 if what == "timeout" else None))
+            task = asyncio.create_task(enter(Doc, doc.key, timeout=0.3 if what == "timeout" else None))
         await asyncio.sleep(0.3)
         if what != "timeout":
             task.cancel()
@@ -178,13 +171,8 @@ async def test_a_silent_server(private, what):
         server.resume()
     if what == "cancel behind another":
         holder.cancel()
-    await asyncio.wait_for(_enter(doc.key), 20)
-    for _ in range(100):
-        left = await client.keys("rapyer:*")
-        if not left:
-            break
-        await asyncio.sleep(0.05)
-    assert left == []
+    await asyncio.wait_for(enter(Doc, doc.key), 20)
+    await until(lambda: client.keys("rapyer:*"), [])
 
 
 async def test_a_lost_lock_ends_the_body(clean, doc):
@@ -235,12 +223,14 @@ async def test_a_cancellation_is_not_taken_for_a_loss(clean, doc):
 
 async def test_renewal_ends_with_the_last_lock(clean, doc, calls):
     """It goes on while a lock is held and not a moment longer."""
-    async with doc.lock(lease=0.3):
+    async with doc.lock(lease=0.9):
         await calls()
-        await asyncio.sleep(1)
-        assert 8 <= await calls() <= 11
+        began = time.monotonic()
+        await asyncio.sleep(2.5)
+        count, thirds = await calls(), (time.monotonic() - began) / 0.3
+        assert thirds - 3 <= count <= thirds + 1
     await calls()
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1)
     assert await calls() == 0
 
 
@@ -261,10 +251,13 @@ async def test_many_locks_are_renewed_together(clean, calls):
     while count < 1000:  # noqa: ASYNC110 - it is counted
         await asyncio.sleep(0.01)
     await calls()
-    began = time.monotonic()
-    await asyncio.sleep(2.4)
+    began, renewals = time.monotonic(), 0
+    while renewals < 8:
+        await asyncio.sleep(0.1)
+        renewals += await calls()
     thirds = (time.monotonic() - began) / 0.5
-    assert 8 <= await calls() <= 2 * (thirds + 1)
+    assert renewals <= 2 * (thirds + 1)
+    assert thirds < 12
     assert await clean.exists(*(_keys.lock_key(one.key, "default") for one in docs)) == 1000
     leave.set()
     await asyncio.gather(*holding)

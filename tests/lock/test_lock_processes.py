@@ -6,8 +6,10 @@ import asyncio
 import itertools
 import signal
 import time
+from functools import partial
 
 import pytest
+from lock_waiters import enter, queued, until
 from lock_worker import WRITES, Doc
 
 from rapyer._group import TURNS
@@ -38,27 +40,41 @@ async def test_no_update_is_lost(clean, doc, workers, processes, tasks, sections
 
 @short_and_long
 async def test_a_third_is_cancelled(clean, doc, workers, processes, tasks, sections):
-    """Waiters cancelled at any moment leave the total exact and nothing behind."""
-    started = [await workers("sections", doc, tasks=tasks, sections=sections, cancel=0.33) for _ in range(processes)]
-    total = check_sections(await asyncio.gather(*(worker.rest() for worker in started)))
-    assert processes * tasks * sections * 0.3 < total < processes * tasks * sections
+    """Every third section is cancelled while it waits, at any moment: the total is exact and nothing is left."""
+    started = [await workers("sections", doc, tasks=tasks, sections=sections, cancel=True) for _ in range(processes)]
+    reports = await asyncio.gather(*(worker.rest() for worker in started))
+    cancelled = sum("cancelled" in report for own in reports for report in own)
+    total = check_sections([report for report in own if "n" in report] for own in reports)
+    ordered = sum((number + shift) % 3 == 0 for shift in range(tasks) for number in range(sections))
+    assert cancelled == processes * ordered
+    assert total >= processes * (tasks * sections - ordered)
+    assert {worker.code for worker in started} == {0}
     assert (await doc.load()).n == total
 
 
-@pytest.mark.parametrize(("processes", "kills"), [(3, 1), pytest.param(8, 6, marks=pytest.mark.slow)])
-async def test_a_process_is_killed_every_second(clean, doc, workers, processes, kills):
+@pytest.mark.parametrize(("processes", "tasks", "kills"), [(3, 5, 1), pytest.param(8, 20, 6, marks=pytest.mark.slow)])
+async def test_a_process_is_killed_every_second(clean, doc, workers, processes, tasks, kills):
     """Each costs at most its lease and one section that was saved and not reported; the others go on."""
-    orders = {"tasks": 5, "sections": 10_000, "lease": 0.5}
+    orders = {"tasks": tasks, "sections": 10_000, "lease": 0.5}
     started = [await workers("sections", doc, **orders) for _ in range(processes)]
     reading = [asyncio.create_task(worker.rest()) for worker in started]
+
+    async def count():
+        return sum(len(worker.reports) for worker in started)
+
+    async def is_more_than(before):
+        return await count() > before
+
     while not all(worker.reports for worker in started):  # noqa: ASYNC110 - they are processes
         await asyncio.sleep(0.1)
     for victim in started[:kills]:
         victim.process.kill()
-        await asyncio.sleep(0.6)
-        before = sum(len(worker.reports) for worker in started)
-        await asyncio.sleep(0.4)
-        assert sum(len(worker.reports) for worker in started) > before
+        await victim.process.wait()
+        await asyncio.sleep(0.1)  # what it had reported is read
+        grown = partial(is_more_than, await count())
+        await until(grown, wanted=True, seconds=orders["lease"] + 5)
+        await asyncio.sleep(1)
+    assert [worker.process.returncode for worker in started[kills:]] == [None] * (processes - kills)
     for worker in started[kills:]:
         worker.process.kill()
     total = check_sections(await asyncio.gather(*reading))
@@ -101,22 +117,21 @@ async def test_a_dead_holder_costs_its_lease(clean, doc, workers):
     assert entered == sorted(entered)
 
 
-async def test_dead_waiters_are_passed_over(clean, doc, workers):
+async def test_dead_waiters_are_passed_over(clean, doc, other, workers):
     """A killed process with a hundred waiters in the queue costs those behind it nothing."""
+    entered = []
     async with doc.lock():
         worker = await workers("wait_for", doc, tasks=100)
         await worker.report()
-        behind = asyncio.create_task(_enter(doc))
-        await asyncio.sleep(0.1)
+        tickets = -(-100 // TURNS)
+        await queued(clean, doc, tickets)
+        behind = asyncio.create_task(enter(other, doc.key, entered))
+        await queued(clean, doc, tickets + 1)
         worker.process.kill()
         await worker.process.wait()
         left = time.monotonic()
-    assert await behind - left < 5
-
-
-async def _enter(doc):
-    async with Doc.lock_from_key(doc.key):
-        return time.monotonic()
+    await behind
+    assert entered[0] - left < 5
 
 
 async def test_order_over_processes(clean, doc, workers):
@@ -131,6 +146,9 @@ async def test_order_over_processes(clean, doc, workers):
                 arrived += names
                 await worker.tell(" ".join(names))
                 await worker.report()
+                # Their place is taken when their tickets are there: of each process one for eight, and for the rest.
+                tickets = sum(-(-5 * (turn + (other <= number)) // TURNS) for other in range(processes))
+                await queued(clean, doc, tickets)
     for worker in started:
         await worker.tell("")
     for worker in started:

@@ -5,8 +5,8 @@ import time
 from contextlib import suppress
 
 import pytest
+from lock_waiters import enter, queued, start
 from lock_worker import Doc
-from test_lock_queue import enter, queued, start
 
 import rapyer
 from rapyer import _keys, _lock

@@ -6,9 +6,10 @@ import socket
 import sys
 
 import pytest
+from lock_waiters import counted
 from lock_worker import Doc
 
-from rapyer import _census, _keys
+from rapyer import _keys
 from rapyer.__main__ import main
 
 
@@ -34,7 +35,7 @@ async def test_the_table(clean, doc, other, stack):
     async with doc.lock("edit", lease=20):
         waiters = [asyncio.create_task(wait(cls, doc)) for cls in (Doc, Doc, Doc, other, other)]
         async with doc.lock("a b\x1b"):
-            await asyncio.sleep(_census.AFTER + 0.3)
+            await counted(clean, doc, 5, "edit")
             code, out, err = await run(stack.url)
     await asyncio.gather(*waiters)
     assert (code, err) == (0, "")
@@ -52,7 +53,7 @@ async def test_waiters_that_died_are_not_counted(clean, doc, workers, stack):
     async with doc.lock():
         worker = await workers("wait_for", doc, tasks=20)
         await worker.report()
-        await asyncio.sleep(_census.AFTER + 0.3)
+        await counted(clean, doc, 20)
         _, out, _ = await run(stack.url)
         assert out.split()[-1] == "20"
         worker.process.kill()

@@ -86,6 +86,27 @@ async def test_saves_only_if_asked(clean, stored):
     assert await stored(doc.key, "$.n") == 0
 
 
+async def test_saving_sets_the_expiry(clean):
+    """The save at the end is a write: it pushes the expiry out; a block that has nothing to save does not."""
+
+    class Short(AtomicRedisModel):
+        n: int = 0
+        odd: dict[str, int] = {}
+
+        class Meta:
+            ttl = 1000
+
+    doc = await Short().save()
+    for change, pushed in (({"n": 1}, True), ({}, False), ({"odd": {" \\'\"": 1}}, True), ({"n": 2, "odd": {}}, True)):
+        await clean.expire(doc.key, 500)
+        async with doc.lock(save_at_end=True):
+            for name, value in change.items():
+                setattr(doc, name, value)
+        left = await clean.ttl(doc.key)
+        assert (500 < left <= 1000) == pushed
+        assert left > 0
+
+
 async def test_writes_in_the_body(clean, stored):
     """Every way to write works under the lock, and the save at the end does not undo it."""
     doc = await Doc().save()
