@@ -258,6 +258,58 @@ def test_objects_are_dicts(server: Server, start: dict[str, Any], name: str, val
         assert same(sorted(found[outer].items()), sorted(local.items()))
 
 
+ODD = st.sampled_from(["\\", " ", "\"'", "a", "a b"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    start=st.dictionaries(ODD, VALUES.filter(is_easy), max_size=3),
+    changes=st.lists(st.tuples(ODD, st.one_of(st.just("pop"), VALUES.filter(is_easy))), min_size=1, max_size=6),
+    inside=st.one_of(st.none(), ODD),
+    others=st.sets(st.integers(0, 5)),
+)
+@example(start={}, changes=[("\\", None), (" ", {"a": None}), ("\\", "pop"), ("a", 1)], inside=None, others={1})
+@example(start={"\\": None}, changes=[("\\", {"\\": None}), ("a", None), (" ", 1)], inside="\\", others={0, 2})
+def test_many_splices_of_one_call_are_changes_of_a_dict(
+    server: Server, start: dict[str, Any], changes: list[Any], inside: str | None, others: set[int]
+) -> None:
+    """Of one object, plain names among them, with changes of something else in between, null or not."""
+    steps, nested = (("d",), start) if inside is None else (("d", inside), {inside: start})
+    server.call("document.save", [DOCUMENT], ("", "0", "$", *taken({"n": 0, "d": nested})))
+    local, calls = dict(start), []
+    for index, (name, item) in enumerate(changes):
+        if index in others:
+            calls.append(Change("number.increase", ("$.n", "1"), dependent=True))
+        operation = Operation("map.pop", steps, (), name)
+        if item == "pop":
+            local.pop(name, None)
+        else:
+            local[name] = item
+            operation = Operation("map.set_item", steps, taken(item), name)
+        ready = writable(operation)
+        calls.append(Change(ready.script, ready.flat(), dependent=True))
+    (text, whole), _ = server.call("batch.apply", *batch(calls, reads=((1, absolute(("d",))), (1, "$"))))
+    found = json.loads(text)
+    assert json.loads(whole)["d"] == found
+    assert same(sorted((found[inside] if inside else found).items()), sorted(local.items()))
+    assert list(server.state()) == [DOCUMENT.encode()]
+
+
+def test_what_stands_for_null_is_no_value_below_such_a_name(server: Server) -> None:
+    """It is refused there, and beside such a null, so that nothing else ever becomes null."""
+    mark = "\x01rapyer null\x01"
+    put(server, {"\\": 1, "\"'": [mark]})
+    for operation in (
+        Operation("value.set", (), taken(mark), "\\"),
+        Operation("value.set", (), taken(None), "\\"),
+        Operation("list.extend", ("\"'",), ("1", "1", "0")),
+    ):
+        ready = writable(operation)
+        assert server.refusal("batch.apply", *batch([Change(ready.script, ready.flat())])).startswith("OUT_OF_RANGE 0 ")
+    changed(server, Operation("value.set", (), ("2", "0"), "\\"))
+    assert json.loads(server.text() or "") == {"\\": 2, "\"'": [mark]}
+
+
 @pytest.mark.parametrize("name", NASTY)
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_name_no_path_can_hold_is_spliced(server: Server, name: str, depth: int) -> None:

@@ -110,6 +110,7 @@ local function check_operation()
   local document, dependent = documents[take_number()], take() == "1"
   local name, path = take(), take()
   if dependent then write_before_dependent(document) end
+  if dependent and name ~= "splice.apply" then finish(document.key, path) end
   local apply, code, detail = check(name, document.key, path)
   if apply then
     local field = string.sub(path, 1, 2) == "$." and path
@@ -127,6 +128,7 @@ local function carry_out()
     if not ready then return code, detail, index - 1 end
   end
   write_pending()
+  finish()
 end
 
 local function take_reads()

@@ -67,19 +67,23 @@ local function make_json_text()
     return elements
   end
 
-  -- The text with every double as a function writes it that is given its text.
-  local function with_doubles(text, written)
-    local function number(token)
-      return string.find(token, "[.eE]") and written(token)
-    end
+  -- The text with what matches outside its strings replaced.
+  function json.replaced(text, pattern, by)
     local parts, at = {}, 1
     while true do
       local quote = string.find(text, '"', at, true) or #text + 1
-      parts[#parts + 1] = string.gsub(string.sub(text, at, quote - 1), "%-?%d[%d.eE+-]*", number)
+      parts[#parts + 1] = string.gsub(string.sub(text, at, quote - 1), pattern, by)
       if quote > #text then return table.concat(parts) end
       at = after_string(text, quote)
       parts[#parts + 1] = string.sub(text, quote, at - 1)
     end
+  end
+
+  -- The text with every double as a function writes it that is given its text.
+  local function with_doubles(text, written)
+    return json.replaced(text, "%-?%d[%d.eE+-]*", function(token)
+      return string.find(token, "[.eE]") and written(token)
+    end)
   end
 
   -- The text with every double in a form that RedisJSON's parser reads exactly, and whether there is one of each.
