@@ -77,7 +77,7 @@ docs: $(READY)  ## the docs site in site/, strict
 matrix: $(READY)  ## the suite on Python 3.10 to 3.13, with the lowest and newest packages
 	@$(BIN)/python scripts/matrix.py $(ARGS)
 
-build: $(READY)  ## wheel and sdist, their contents, the suite against the installed wheel
+build: $(READY)  ## wheel and sdist, their contents, the suite (without most slow tests) against the installed wheel
 	@$(BIN)/python scripts/check_wheel.py
 
 check: lint types lua  ## what has to pass besides the tests

@@ -1,4 +1,8 @@
-"""Build wheel and sdist, look into them, then run the suite against the installed wheel, the sources out of sight."""
+"""Build wheel and sdist, look into them, then run the suite against the installed wheel, the sources out of sight.
+
+Of the slow tests, those run that are about the package as users have it (marked `installed`); options are pytest's and take
+the place of that: `check_wheel.py -n auto` runs everything.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ NEEDED = ("tests", "scripts", "docs", "pyproject.toml", "docker-compose.yml", "R
 
 
 def main() -> int:
-    """Build, check, install into a fresh environment, test; options are handed to pytest."""
+    """Build, check, install into a fresh environment, test."""
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     subprocess.run([sys.executable, "-m", "build", "--outdir", "dist"], cwd=ROOT, check=True)
     if problems := [*dist_problems(ROOT / "dist")]:
@@ -32,7 +36,7 @@ def main() -> int:
         pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
         subprocess.run([*pip, str(wheel), *_tools()], check=True)
         _copy_without_sources(folder / "clone")
-        options = sys.argv[1:] or ["-n", "auto", "-m", "not slow"]
+        options = sys.argv[1:] or ["-n", "auto", "-m", "not slow or installed"]
         return subprocess.run(
             [str(python), "-m", "pytest", "-q", *options], cwd=folder / "clone", check=False
         ).returncode

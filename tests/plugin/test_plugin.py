@@ -12,7 +12,7 @@ from redis import Redis
 
 import redis_stack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.installed]
 
 MODEL = """
 from rapyer import AtomicRedisModel

@@ -14,7 +14,7 @@ import pytest
 import rapyer
 from rapyer import errors, testing, types
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.installed]
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "typed_program.py"
