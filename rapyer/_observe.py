@@ -1,7 +1,7 @@
-"""`rapyer.observe`: an event for each script call, for whoever wants to count or trace them.
+"""`rapyer.observe`: an event for each script call, walk and turn at a lock, for whoever wants to count or trace them.
 
 Rules:
-- Unused it costs nothing: calls go through an observed method only while somebody observes.
+- Unused it costs nothing: what is observed takes an observed method's place only while somebody observes.
 - An event holds no value, no key and no argument, so it may go anywhere and its names stay few.
 - An observer that raises is logged and harms no operation.
 """
@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import re
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from rapyer import _classes
+from rapyer import _classes, _query
+from rapyer._blocks import LockBlock
 from rapyer._dispatch import Dispatcher
 from rapyer._log import logger
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from typing_extensions import Self
 
     from rapyer._dispatch import Locate, Where
     from rapyer._ops import Argument
@@ -30,17 +33,24 @@ _HELPER = re.compile(r"rapyer:\{[^}]*\}:\w+:(\d+):")
 _MANY = frozenset({"document.duplicate", "document.load_many", "lock.renew"})
 _callbacks: tuple[Callable[[Event], object], ...] = ()
 _plain = Dispatcher.script
+_enter, _leave = LockBlock.__aenter__, LockBlock.__aexit__
+_find = _query.find_keys
+M = TypeVar("M")
 
 
 class Event(NamedTuple):
     """One operation that ended.
 
     Attributes:
-        name: the script, such as `list.extend`; a `pipeline()` block is one `batch.apply`.
+        name: the script, such as `list.extend`; a `pipeline()` block is one `batch.apply`. Besides: `lock.enter` and
+            `lock.leave`, how a `lock()` block was entered and left, with the scripts that took; `keys.find`, a walk
+            of `afind_keys()` or `afind()`.
         prefix: what the document's key starts with: the model's `class_key_initials()`.
-        seconds: from the call to its answer, with waiting, writing and a load of the script if one was needed.
-        batch: how many operations it carried out, or documents it worked on.
-        outcome: `ok`, or the name of the error's class, such as `KeyNotFound`, `OutcomeUnknown`, `CancelledError`.
+        seconds: from the call to its answer, with waiting, writing and a load of the script if one was needed; of
+            `lock.enter` with the wait for the lock.
+        batch: how many operations it carried out, or documents it worked on or found.
+        outcome: `ok`, or the name of the error's class, such as `KeyNotFound`, `OutcomeUnknown`, `CancelledError`; of
+            locks also `LockTimeout` and `LockLost`.
     """
 
     name: str
@@ -63,7 +73,7 @@ def observe(callback: Callable[[Event], object]) -> Callable[[], None]:
     """
     global _callbacks  # noqa: PLW0603 - one process, one list
     _callbacks = (*_callbacks, callback)
-    Dispatcher.script = _observed  # type: ignore[method-assign]
+    _put(observed=True)
 
     mine = [callback]
 
@@ -80,7 +90,29 @@ def _remove(callback: Callable[[Event], object]) -> None:
     left.remove(callback)
     _callbacks = tuple(left)
     if not left:
-        Dispatcher.script = _plain  # type: ignore[method-assign]
+        _put(observed=False)
+
+
+def _put(*, observed: bool) -> None:
+    for owner, name, plain, watching in _OBSERVED:
+        setattr(owner, name, watching if observed else plain)
+
+
+class _Timed:
+    """Makes an event of what runs in its block; `batch` may be set there."""
+
+    def __init__(self, name: str, prefix: str, batch: int = 1) -> None:
+        self._name = name
+        self._prefix = prefix
+        self.batch = batch
+        self._began = perf_counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        seconds = perf_counter() - self._began
+        _tell(Event(self._name, self._prefix, seconds, self.batch, "ok" if kind is None else kind.__name__))
 
 
 async def _observed(
@@ -91,16 +123,34 @@ async def _observed(
     where: Where | Locate | str,
     care: Care | None = None,
 ) -> Any:
-    outcome = "ok"
-    began = perf_counter()
-    try:
+    with _Timed(name, _prefix(keys[0]), _batch(name, keys, arguments)):
         return await _plain(self, name, keys, arguments, where, care)
-    except BaseException as error:
-        outcome = type(error).__name__
-        raise
-    finally:
-        seconds = perf_counter() - began
-        _tell(Event(name, _prefix(keys[0]), seconds, _batch(name, keys, arguments), outcome))
+
+
+async def _entered(self: LockBlock[M]) -> M:
+    with _Timed("lock.enter", self._cls.class_key_initials()):
+        return await _enter(self)
+
+
+async def _left(self: LockBlock[Any], *ended: Any) -> None:
+    with _Timed("lock.leave", self._cls.class_key_initials()):
+        await _leave(self, *ended)
+
+
+async def _found(client: Any, prefix: str, belongs: Callable[[str], bool]) -> AsyncIterator[str]:
+    with _Timed("keys.find", prefix, 0) as timed:
+        async for key in _find(client, prefix, belongs):
+            timed.batch += 1
+            yield key
+
+
+#: Where it is, what it is, and what takes its place while somebody observes.
+_OBSERVED: tuple[tuple[object, str, object, object], ...] = (
+    (Dispatcher, "script", _plain, _observed),
+    (LockBlock, "__aenter__", _enter, _entered),
+    (LockBlock, "__aexit__", _leave, _left),
+    (_query, "find_keys", _find, _found),
+)
 
 
 def _tell(event: Event) -> None:

@@ -9,8 +9,9 @@ import pytest
 import rapyer
 from rapyer import AtomicRedisModel
 from rapyer._dispatch import Dispatcher
-from rapyer._observe import _plain, _prefix
-from rapyer.errors import KeyNotFound
+from rapyer._keys import lock_key
+from rapyer._observe import _OBSERVED, _plain, _prefix
+from rapyer.errors import KeyNotFound, LockLost, LockTimeout
 
 
 class Watched(AtomicRedisModel):
@@ -56,13 +57,67 @@ async def test_every_kind_of_operation_is_one_event(bound, events):
         ("document.load", 1, "ok"),
         ("batch.apply", 2, "ok"),
         ("document.duplicate", 3, "ok"),
+        ("keys.find", 4, "ok"),
         ("document.load_many", 4, "ok"),
         ("lock.acquire", 1, "ok"),
+        ("lock.enter", 1, "ok"),
         ("lock.save", 1, "ok"),
+        ("lock.leave", 1, "ok"),
         ("document.delete", 1, "ok"),
     ]
     assert {event.prefix for event in events} == {"Watched"}
     assert all(0 < event.seconds < 5 for event in events)
+
+
+def turns(events):
+    """Return how blocks were entered and left."""
+    return [(event.name, event.outcome) for event in events if event.name in {"lock.enter", "lock.leave"}]
+
+
+async def test_every_turn_at_a_lock(bound, events):
+    """Also of those that are handed on without a script of their own; the wait is in the duration."""
+    doc = await Watched().save()
+
+    async def turn():
+        async with Watched.lock_from_key(doc.key, save_at_end=True) as held:
+            held.score += 1
+            await asyncio.sleep(0.01)
+
+    await asyncio.gather(*(turn() for _ in range(10)))
+    assert sorted(turns(events)) == [("lock.enter", "ok")] * 10 + [("lock.leave", "ok")] * 10
+    waits = sorted(event.seconds for event in events if event.name == "lock.enter")
+    assert waits[-1] >= 0.09 > waits[0]
+
+
+async def test_locks_that_fail(bound, events):
+    """A wait that was too long or was cancelled, and a loss that only leaving shows; a body's own error is none."""
+    doc = await Watched().save()
+
+    async def wait(timeout):
+        async with doc.lock(timeout=timeout):
+            pass
+
+    async with Watched.lock_from_key(doc.key):
+        with pytest.raises(LockTimeout):
+            await asyncio.create_task(wait(0.02))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.create_task(wait(None)), 0.02)
+    with pytest.raises(ZeroDivisionError):
+        async with doc.lock():
+            raise ZeroDivisionError
+    with pytest.raises(LockLost):
+        async with doc.lock():
+            await asyncio.create_task(bound.delete(lock_key(doc.key, "default")))
+    assert turns(events) == [
+        ("lock.enter", "ok"),
+        ("lock.enter", "LockTimeout"),
+        ("lock.enter", "CancelledError"),
+        ("lock.leave", "ok"),
+        ("lock.enter", "ok"),
+        ("lock.leave", "ok"),
+        ("lock.enter", "ok"),
+        ("lock.leave", "LockLost"),
+    ]
 
 
 async def test_batches_of_many_documents_with_locks(bound, events):
@@ -125,7 +180,8 @@ async def test_an_observer_that_raises_harms_nothing(bound, events, caplog):
 
 async def test_it_costs_nothing_while_unused(bound):
     """Without observers the dispatcher has its own method, untouched; so again after the last one stopped."""
-    assert Dispatcher.script is _plain
+    unused = [vars(owner)[name] for owner, name, _, _ in _OBSERVED]
+    assert unused == [plain for _, _, plain, _ in _OBSERVED]
     seen = []
     stops = [rapyer.observe(seen.append), rapyer.observe(seen.append)]
     await Watched().save()
@@ -134,6 +190,6 @@ async def test_it_costs_nothing_while_unused(bound):
     stops[0]()  # does nothing
     assert Dispatcher.script is not _plain
     stops[1]()
-    assert Dispatcher.script is _plain
+    assert [vars(owner)[name] for owner, name, _, _ in _OBSERVED] == unused
     await Watched().save()
     assert len(seen) == 2
