@@ -1,7 +1,7 @@
 """Build wheel and sdist, look into them, then run the suite against the installed wheel, the sources out of sight.
 
-Of the slow tests, those run that are about the package as users have it (marked `installed`); options are pytest's and take
-the place of that: `check_wheel.py -n auto` runs everything.
+Of the slow tests, those run that are about the package as users have it (marked `installed`). Options are pytest's and
+take the place of that: `check_wheel.py -n auto` runs everything.
 """
 
 from __future__ import annotations
