@@ -10,7 +10,7 @@ WORKERS ?= $(if $(RAPYER_TEST_URL),0,auto)
 ON_CLUSTER := tests/model tests/lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-service test fast variants cluster chaos lint types lua cover bench plot docs matrix
+.PHONY: help setup demo demo-service test fast variants cluster chaos lint types lua cover bench docs matrix
 .PHONY: build check clean
 
 help:  ## show this list
@@ -63,11 +63,8 @@ cover: $(READY)  ## the suite with coverage
 	@$(BIN)/python -m pip install -q pytest-cov
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --cov=rapyer --cov-branch --cov-report=term-missing
 
-bench: $(READY)  ## side by side with bare redis-py, interleaved
-	@$(BIN)/python scripts/bench.py
-
-plot: $(READY)  ## measure, and draw docs/images/speed.svg
-	@$(BIN)/python scripts/bench.py --only main --json .bench.json
+bench: $(READY)  ## side by side with bare redis-py, interleaved: tables, .bench.json, docs/images/speed.svg
+	@$(BIN)/python scripts/bench.py --json .bench.json $(ARGS)
 	@$(BIN)/python scripts/plot.py .bench.json
 
 docs: $(READY)  ## the docs site in site/, strict

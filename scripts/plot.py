@@ -1,6 +1,7 @@
 """Draw what `bench.py --json FILE` measured: `python scripts/plot.py FILE` writes docs/images/speed.svg.
 
-A bar is a ratio of one interleaved run: how many times as many operations a second as bare redis-py.
+A bar is a ratio of one interleaved run: how many times as many operations a second as bare redis-py. The picture has
+the cases of `bench.py --only main`, whatever else was measured.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from _bench_cases import CASES
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "speed.svg"
 WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 860, 150, 70, 11, 14, 46
@@ -24,9 +27,10 @@ def main() -> int:
 
 
 def drawing(measured: dict[str, Any]) -> str:
-    """Return the picture of all cases of a measurement."""
+    """Return the picture of a measurement."""
+    main_cases = {case.name for case in CASES}
     cases: dict[str, list[tuple[int, float]]] = {}
-    for result in measured["results"]:
+    for result in (result for result in measured["results"] if result["case"] in main_cases):
         cases.setdefault(result["case"], []).append((result["tasks"], result["ratio"]))
     tasks = sorted({count for bars in cases.values() for count, _ in bars})
     longest = max(ratio for bars in cases.values() for _, ratio in bars)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import _bench_cases
 import _bench_latency
 import _bench_peers
+import plot
 import redis_stack
 
 SCRIPTS = Path(redis_stack.__file__).resolve().parent
@@ -51,6 +53,8 @@ def test_bench_runs_every_case(tmp_path):
     assert {"batch.apply", "document.load"} <= {result["script"] for result in found["server"]}
     measured = [*found["results"], *found["latency"], *found["costs"]]
     assert all(result["bare"] > 0 and result["rapyer"] > 0 for result in measured)
+    drawn = set(re.findall(r">(\w+)</text>", plot.drawing(found)))
+    assert drawn & {result["case"] for result in found["results"]} == {case.name for case in _bench_cases.CASES}
 
 
 @pytest.mark.slow
