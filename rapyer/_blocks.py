@@ -150,9 +150,9 @@ class LockBlock(Generic[M]):
                 if baseline is not None:
                     _session.agrees(self._document)  # a block around this one has nothing left to save
         except BaseException as failed:
-            await lock.part(type(failed))
+            await lock.part(failed)
             raise
-        await lock.part(kind)
+        await lock.part(error)
 
 
 async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:

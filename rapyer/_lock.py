@@ -159,15 +159,18 @@ class Lock:
             )
             raise UsageError(msg)
 
-    async def part(self, kind: type[BaseException] | None) -> None:
+    async def part(self, error: BaseException | None) -> None:
         """Give the lock back unless that is done, at the end of a block that raised this, if anything.
 
         Raises:
             LockLost: instead of the cancellation by which the body was ended.
         """
         await self.abandon()
-        if self.was_lost() and kind is not None and issubclass(kind, asyncio.CancelledError):
-            raise LockLost(self.place.key, self.place.action) from None
+        key, action = self.place.key, self.place.action
+        if self.was_lost() and isinstance(error, asyncio.CancelledError):
+            raise LockLost(key, action) from None
+        if isinstance(error, LockLost) and (error.key, error.action) == (key, action) and not self._lost:
+            _log.lock_lost(key, action)  # a write, the save or the release was refused
 
     async def abandon(self) -> None:
         """Give the lock back after a failure, whose error is the one to be seen."""

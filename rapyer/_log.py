@@ -53,9 +53,9 @@ def loading(script: str) -> None:
 
 
 def lock_lost(key: str, action: str) -> None:
-    """Tell that a lock is no longer this task's, which is cancelled."""
+    """Tell that a lock ended before its block did; once for each block."""
     parts = _parts("lock_lost", key=key, action=action)
-    logger.warning("lock %r of %r was lost: its block is cancelled", action, key, extra=parts)
+    logger.warning("lock %r of %r was lost before its block ended", action, key, extra=parts)
 
 
 def lock_not_returned(key: str, action: str, error: BaseException) -> None:

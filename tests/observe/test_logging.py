@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -105,3 +106,23 @@ async def test_a_lost_lock(bound, records):
     with pytest.raises(LockLost):
         await hold()
     assert {"event": "lock_lost", "key": doc.key, "action": "edit"} in records()
+
+
+async def test_a_loss_that_only_the_block_finds(bound, records):
+    """A write, the save or the release that is refused tells of the lock, once; a block around it keeps its own."""
+    doc = await Logged().save()
+
+    async def block(*, save_at_end=False, write=False, swallow=False):
+        async with doc.lock("outer"), doc.lock("edit", save_at_end=save_at_end):
+            await asyncio.create_task(bound.delete(lock_key(doc.key, "edit")))
+            if save_at_end:
+                doc.score = 5
+            if write or swallow:
+                with contextlib.suppress(LockLost if swallow else ZeroDivisionError):
+                    await doc.score.increase()
+
+    for ways in ({"save_at_end": True}, {"write": True}, {"swallow": True}, {}):
+        with pytest.raises(LockLost):
+            await block(**ways)
+        doc.score = 0
+    assert records() == [{"event": "lock_lost", "key": doc.key, "action": "edit"}] * 4
