@@ -51,9 +51,12 @@ def talk(url: str, *commands: tuple[str, ...], origin: str = "", seconds: float 
     except RefusedError as error:
         message = f"{shown(url)}{origin} answers: {error}"
         raise StackError(message) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         message = f"{shown(url)}{origin} does not answer: {error}"
         raise StackError(message) from error
+    except ValueError:
+        message = f"{shown(url)}{origin} cannot be read. Remedy: quote special characters of user and password."
+        raise StackError(message) from None
 
 
 def wait(url: str, seconds: float) -> None:
@@ -71,8 +74,10 @@ def wait(url: str, seconds: float) -> None:
 
 
 def shown(url: str) -> str:
-    """Return the URL as it may be shown: without user and password."""
+    """Return the URL as it may be shown: without user and password, also where one is not quoted and cuts it short."""
     parts = urlsplit(url)
+    if "@" in parts.path + parts.query + parts.fragment and parts.scheme != "unix":
+        return f"{parts.scheme}://..."
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 

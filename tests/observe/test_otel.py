@@ -91,6 +91,25 @@ async def test_failures(bound, telemetry):
     assert span.events == ()
 
 
+async def test_waiting_for_a_lock(bound, telemetry):
+    """It is a span as long as the wait."""
+    exporter, _, _ = telemetry
+    doc = await Traced().save()
+    exporter.clear()
+
+    async def wait():
+        async with Traced.lock_from_key(doc.key):
+            pass
+
+    async with doc.lock():
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0.05)
+    await waiting
+    waits = [span for span in exporter.get_finished_spans() if span.name == "lock.enter Traced"]
+    assert len(waits) == 2
+    assert waits[1].end_time - waits[1].start_time >= 40_000_000
+
+
 async def test_metrics(bound, telemetry):
     """One histogram of seconds, by operation, model and error."""
     _, reader, _ = telemetry

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -370,6 +371,17 @@ def test_refuses_a_dead_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAPYER_TEST_URL", f"redis://127.0.0.1:{redis_stack.free_port()}/0")
     with pytest.raises(redis_stack.StackError, match="does not answer"):
         redis_stack.start()
+
+
+@pytest.mark.parametrize("mark", "/?#")
+def test_shows_no_password_that_is_not_quoted(monkeypatch: pytest.MonkeyPatch, mark: str) -> None:
+    """What a special character leaves of the password is shown neither by the error nor by its cause."""
+    monkeypatch.setenv("RAPYER_TEST_URL", f"redis://:hush{mark}sesame@127.0.0.1:1")
+    with pytest.raises(redis_stack.StackError, match="quote") as caught:
+        redis_stack.start()
+    text = "".join(traceback.format_exception(None, caught.value, None))
+    assert "hush" not in text
+    assert "sesame" not in text
 
 
 def test_private_is_never_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
