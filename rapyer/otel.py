@@ -35,8 +35,8 @@ def instrument(
 
     The span `list.extend User` is a child of the span the calling task is in, with `db.system.name`,
     `db.operation.name`, `db.collection.name`, `db.operation.batch.size` (from 2 on) and, after a failure,
-    `error.type`. The histogram is `db.client.operation.duration`, in seconds, with the same attributes. Waiting for locks
-    is in both, under the operation `lock.enter`.
+    `error.type`. The histogram is `db.client.operation.duration`, in seconds, with the same attributes. Waiting for
+    locks is in both, under the operation `lock.enter`.
 
     Args:
         tracer_provider: where spans go; None takes the global one.
