@@ -14,8 +14,9 @@ from rapyer._setup import client_of
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-#: How long to wait for a connection, and for an answer; options of the URL go before them.
-PATIENCE_SECONDS = 5.0
+#: How long to wait for a connection, and for an answer; options of the URL go before it. redis-py may ask twice as it
+#: connects.
+PATIENCE_SECONDS = 3.0
 
 
 @asynccontextmanager
