@@ -10,7 +10,7 @@ from rapyer._dispatch import FAILURES, Where, dispatcher
 from rapyer.errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from rapyer._dispatch import Dispatcher
 
@@ -67,10 +67,17 @@ async def _walk(caller: Dispatcher, prefix: str) -> AsyncIterator[str]:
                 *(cursor, "MATCH", _keys.pattern(prefix), "COUNT", str(SCAN_COUNT), "TYPE", "ReJSON-RL"),
                 at=node,
             )
-            for raw in page:
-                yield raw.decode()
+            for key in _texts(page):
+                yield key
             if cursor == b"0":
                 break
+
+
+def _texts(page: Sequence[bytes]) -> Iterator[str]:
+    """Yield the keys that are text; others, which only another program can have made, are no model's."""
+    for raw in page:
+        with suppress(UnicodeDecodeError):
+            yield raw.decode()
 
 
 async def _owners(caller: Dispatcher) -> dict[str, bytes] | None:

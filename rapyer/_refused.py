@@ -6,6 +6,7 @@ as `IndexError`, `KeyError`, `ValueError`, `ZeroDivisionError`.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -16,6 +17,16 @@ from rapyer.errors import KeyNotFound, LockLost, OutOfRange, PathNotFound, Serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+
+#: How to get a server that scripts run on.
+GET_ONE = (
+    "use Redis Stack 7.2 or newer (`docker run -p 6379:6379 redis/redis-stack-server:7.4.0-v1`), "
+    "Redis 8, or load the RedisJSON module"
+)
+# What scripts meet that no `init_rapyer` went before: no RedisJSON, or a server that does not know their first line.
+_LACKS = "the server has no RedisJSON with JSON.MERGE, or is older than Redis 7"
+_UNFIT = re.compile(r"Unknown \w* ?command called from script|Error compiling script")
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -78,7 +89,8 @@ def final(name: str, error: BaseException, where: Where | Locate | str, keys: Se
 
 def _mapped(name: str, message: str, where: Where | Locate | str, keys: Sequence[str]) -> Exception:
     if not message.startswith("RAPYER_"):
-        return ServerError(name, message)
+        unfit = _UNFIT.search(message)
+        return ServerError(name, f"{_LACKS}: {GET_ONE}" if unfit else message)
     code, index, detail = message.removeprefix("RAPYER_").split(" ", 2)
     make = ERRORS.get(code)
     if make is None:
@@ -91,4 +103,4 @@ def _mapped(name: str, message: str, where: Where | Locate | str, keys: Sequence
     return make(where if isinstance(where, Where) else where(int(index)), detail)
 
 
-__all__ = ["ERRORS", "Locate", "Where", "final"]
+__all__ = ["ERRORS", "GET_ONE", "Locate", "Where", "final"]

@@ -14,6 +14,7 @@ from rapyer import _classes, _lock, _session
 from rapyer._dispatch import close_all, dispatcher
 from rapyer._model import AtomicRedisModel
 from rapyer._pipeline import Pipeline
+from rapyer._refused import GET_ONE
 from rapyer.config import RedisConfig
 from rapyer.errors import ServerError, UsageError
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OLDEST_SERVER = (7, 0)
-_GET_ONE = (
-    "use Redis Stack 7.2 or newer (`docker run -p 6379:6379 redis/redis-stack-server:7.4.0-v1`), "
-    "Redis 8, or load the RedisJSON module"
-)
 _NO_URL = (
     "the URL cannot be read: it looks like redis://user:password@host:6379/0, or begins with rediss://, unix://, "
     "redis+cluster:// or rediss+cluster://; in user and password, special characters are quoted: "
@@ -111,14 +108,14 @@ async def check_node(caller: Any, node: Any) -> None:
     lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     version = lines.get("redis_version", "0")
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
-        command, msg = "INFO", f"the server is Redis {version}, rapyer needs 7.0 or newer: {_GET_ONE}"
+        command, msg = "INFO", f"the server is Redis {version}, rapyer needs 7.0 or newer: {GET_ONE}"
         raise ServerError(command, msg)
     if lines.get("redis_mode") == "cluster" and not caller.clustered:
         msg = "the server is a node of a Redis Cluster: use a redis+cluster:// URL, or a redis.asyncio.RedisCluster"
         raise UsageError(msg)
     commands = await caller.command("COMMAND", "INFO", "JSON.SET", "JSON.GET", "JSON.MERGE", at=node)
     if not all(commands):
-        command, msg = "COMMAND INFO", f"the server (Redis {version}) has no RedisJSON with JSON.MERGE: {_GET_ONE}"
+        command, msg = "COMMAND INFO", f"the server (Redis {version}) has no RedisJSON with JSON.MERGE: {GET_ONE}"
         raise ServerError(command, msg)
 
 

@@ -77,6 +77,14 @@ async def test_locks_are_not_found(bound):
         assert [found.key for found in await Found.afind()] == [one.key]
 
 
+async def test_keys_of_other_programs(bound):
+    """A key that is no text cannot be a model's: it is left out, and nothing fails."""
+    one = await Found().save()
+    await bound.execute_command("JSON.SET", b"Found:\xff", "$", "{}")
+    assert await Found.afind_keys() == [one.key]
+    assert [found.key for found in await Found.afind()] == [one.key]
+
+
 async def test_vanishing_documents(bound):
     """What is deleted while documents are found is left out."""
     ones = await Found().duplicate_many(500)

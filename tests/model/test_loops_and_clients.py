@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import threading
 import time
 
@@ -9,7 +10,10 @@ import pytest
 import redis
 from connections import client_of, database, with_options
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import rapyer
 import redis_stack
@@ -161,7 +165,7 @@ async def test_wrong_client(client):
             with pytest.raises(UsageError, match=r"redis\.asyncio"):
                 await rapyer.init_rapyer(wrong)
     assert AtomicRedisModel.Meta.redis is None
-    with pytest.raises(ValueError, match="scheme"):
+    with pytest.raises(UsageError, match="URL"):
         await rapyer.init_rapyer("nonsense://x")
 
 
@@ -258,6 +262,76 @@ async def test_no_json_module():
             await rapyer.init_rapyer(bare.url)
         await rapyer.teardown_rapyer()
         await client.aclose()
+
+
+async def test_no_json_module_without_init():
+    """At first use a server without RedisJSON is the same clear error; it has no documents to find or to delete."""
+    with redis_stack.start(modules=False) as bare:
+        client = client_of(bare.url)
+
+        class Bare(AtomicRedisModel):
+            n: int = 0
+
+            class Meta:
+                redis = client
+
+        one = Bare()
+        calls = (one.save, one.load, one.n.increase, one.duplicate, one.lock().__aenter__, one.pipeline().__aenter__)
+        for call in calls:
+            with pytest.raises(ServerError, match=r"RedisJSON[\s\S]*docker") as caught:
+                await call()
+            assert "Unknown Redis command" in str(caught.value.__cause__)
+        assert (await one.delete(), await Bare.delete_by_key("x"), await Bare.afind()) == (False, False, [])
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+
+
+async def test_old_server():
+    """A server older than Redis 7 is a ServerError that tells which it is and how to get another; nothing is bound."""
+    with redis_stack.start(private=True) as server:
+        relayed = []
+
+        async def connected(reader, writer):
+            relayed.append(asyncio.current_task())
+            up_reader, up_writer = await asyncio.open_connection(server.host, server.port)
+
+            async def forward(source, target):
+                while data := await source.read(1 << 16):
+                    target.write(data.replace(b"redis_version:7.4", b"redis_version:6.2"))
+                target.close()
+
+            await asyncio.gather(forward(reader, up_writer), forward(up_reader, writer))
+
+        relay = await asyncio.start_server(connected, "127.0.0.1", 0)
+        client = Redis(port=relay.sockets[0].getsockname()[1])
+        with pytest.raises(ServerError, match=r"Redis 6\.2[\s\S]*7\.0[\s\S]*docker"):
+            await rapyer.init_rapyer(client)
+        assert AtomicRedisModel.Meta.redis is None
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+        await asyncio.gather(*relayed)
+        relay.close()
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_silent_server(protocol):
+    """A server that accepts and says nothing is redis-py's TimeoutError, after its timeout for each of its tries."""
+    silent = socket.create_server(("127.0.0.1", 0), backlog=100)
+    client = Redis(port=silent.getsockname()[1], protocol=protocol, socket_timeout=0.2, retry=Retry(NoBackoff(), 1))
+
+    class Lost(AtomicRedisModel):
+        class Meta:
+            redis = client
+
+    for call in (lambda: rapyer.init_rapyer(client), Lost().save, lambda: Lost.get("x"), Lost.afind_keys):
+        began = time.monotonic()
+        with pytest.raises(RedisTimeoutError):
+            await call()
+        assert 0.3 < time.monotonic() - began < 5
+    assert AtomicRedisModel.Meta.redis is None
+    await rapyer.teardown_rapyer()
+    await client.aclose()
+    silent.close()
 
 
 async def test_no_server():
