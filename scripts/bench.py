@@ -11,6 +11,8 @@ run can. A requirement that is missed is shown (—) and is no failure: the exit
 
 from __future__ import annotations
 
+import _interrupts  # first: the rest takes a moment  # isort: skip
+
 import argparse
 import asyncio
 import contextlib
@@ -301,4 +303,5 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    _interrupts.usual()
     sys.exit(main(sys.argv[1:]))

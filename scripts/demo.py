@@ -8,6 +8,8 @@ It starts a Redis Stack of its own and leaves nothing behind. The exit code is 1
 
 from __future__ import annotations
 
+import _interrupts  # first: the rest takes a moment  # isort: skip
+
 import argparse
 import asyncio
 import contextlib
@@ -322,4 +324,5 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    _interrupts.usual()
     sys.exit(main(sys.argv[1:]))

@@ -57,4 +57,7 @@ def _tools() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nmake_venv: stopped; the next time goes on from here")

@@ -5,6 +5,8 @@ python scripts/redis_stack.py --help
 
 from __future__ import annotations
 
+import _interrupts  # first: the rest takes a moment  # isort: skip
+
 import sys
 
 from rapyer.testing import Cluster, RedisStack, StackError, Watched, cluster, free_port, sentinel, start
@@ -25,4 +27,5 @@ __all__ = [
 ]
 
 if __name__ == "__main__":
+    _interrupts.usual()
     sys.exit(main(sys.argv[1:]))

@@ -15,6 +15,7 @@ Where a server comes from, first that fits (for a cluster and for sentinels it i
 Rules
 - A server listens on a free port of 127.0.0.1 (never 6379) and keeps nothing unless asked.
 - Each server has a guard (`_stack_guard.py`), which ends it when the starter ends, even by SIGKILL.
+- `run` without a command ends with its own starter, and a command ends with `run`.
 - Starting is safe from any number of threads and processes at once.
 """
 
@@ -29,7 +30,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ from rapyer.testing._stack_fetch import StackError, binaries, say
 from rapyer.testing._stack_private import HOST, free_port, loaded, started
 from rapyer.testing._stack_private import private as private_server
 from rapyer.testing._stack_sentinel import Watched, sentinel
-from rapyer.testing._stack_server import RedisStack
+from rapyer.testing._stack_server import GUARD_FILE, RedisStack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "RedisStack", "StackError", "Watched", "binaries", "cluster", "free_port", "sentinel", "start"]
 
 DOCKER_SECONDS = 2.0
+PARENT_SECONDS = 0.5
 MODULES = ("redisearch.so", "rejson.so")
 DOCKER_MODULES = Path("/opt/redis-stack/lib")
 # In a wheel it lies beside this file, in a clone at the top.
@@ -201,7 +202,7 @@ def _fetch() -> int:
 
 
 def _run(command: Sequence[str], wanted: argparse.Namespace) -> int:
-    began = time.monotonic()
+    began, starter = time.monotonic(), os.getppid()
     with _started_as(wanted) as servers:
         seconds = time.monotonic() - began
         if isinstance(servers, RedisStack):
@@ -210,7 +211,7 @@ def _run(command: Sequence[str], wanted: argparse.Namespace) -> int:
         else:
             env = servers.environment()
             say("\n".join([f"{len(servers.nodes)} processes are up ({seconds:.2f} s)", *servers.lines()]))
-        return _call(command, env) if command else _hold(env)
+        return _call(command, env) if command else _hold(env, starter)
 
 
 def _started_as(wanted: argparse.Namespace) -> RedisStack | Cluster | Watched:
@@ -219,11 +220,12 @@ def _started_as(wanted: argparse.Namespace) -> RedisStack | Cluster | Watched:
     return sentinel() if wanted.sentinel else start(private=wanted.private)
 
 
-def _hold(env: Mapping[str, str]) -> int:
+def _hold(env: Mapping[str, str], starter: int) -> int:
     try:
         print("\n".join(env.values()), flush=True)
         say("Ctrl-C stops it.")
-        threading.Event().wait()
+        while os.getppid() == starter:
+            time.sleep(PARENT_SECONDS)
     except KeyboardInterrupt:
         say("Redis Stack is gone.")
     return 0
@@ -231,11 +233,8 @@ def _hold(env: Mapping[str, str]) -> int:
 
 def _call(command: Sequence[str], env: Mapping[str, str]) -> int:
     """Run the command and return its exit code, as a shell would tell it."""
-    try:
-        process = subprocess.Popen(command, env={**os.environ, **env})
-    except OSError as error:
-        say(f"redis_stack: {command[0]}: {error.strerror}")
-        return 127
+    tied = [sys.executable or "python3", "-I", "-S", str(GUARD_FILE), str(os.getpid()), "command"]
+    process = subprocess.Popen([*tied, *command], env={**os.environ, **env})
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.terminate())
     while True:
         try:

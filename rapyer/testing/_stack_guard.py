@@ -11,8 +11,10 @@ Rules
 
 Usage: _stack_guard.py FOLDER server REDIS-SERVER ARGS...
        _stack_guard.py FOLDER docker COMPOSE ARGS...
+       _stack_guard.py PID command COMMAND ARGS...
 
-FOLDER is made by the guard, holds the server's data and log, and is removed at the end.
+FOLDER is made by the guard, holds the server's data and log, and is removed at the end. With PID, its starter's number,
+there is no server: it becomes the command, which the kernel kills together with the starter.
 """
 
 from __future__ import annotations
@@ -276,6 +278,22 @@ def _guard(folder: str, kind: str, *command: str) -> None:
         _remove_folder(folder)
 
 
+def _tied(starter: str, *command: str) -> int:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and a command would, too
+    if sys.platform == "linux":
+        _prctl()(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(starter):
+            return 1
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        os.write(2, f"redis_stack: {command[0]}: {error.strerror}\n".encode())
+    return 127
+
+
 GUARD = os.getpid()
 if __name__ == "__main__":
+    if sys.argv[2] == "command":
+        sys.exit(_tied(sys.argv[1], *sys.argv[3:]))
     _guard(*sys.argv[1:])

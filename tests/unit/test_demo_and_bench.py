@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,21 @@ def test_demo_loses_nothing():
     assert '"account_type":"premium"' in done.stdout
     assert "\033" not in done.stdout
     assert not done.stderr
+
+
+@pytest.mark.parametrize("script", ["demo.py", "bench.py", "redis_stack.py"])
+def test_ctrl_c_at_once_is_quiet(script):
+    """Ctrl-C while a script still imports ends it, by that signal, without a traceback."""
+    command = [sys.executable, "-X", "importtime", SCRIPTS / script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        told = ""
+        while "redis.asyncio" not in told:  # it is in the middle of it
+            told = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        output, rest = process.communicate()
+    assert process.returncode == -signal.SIGINT
+    assert "Traceback" not in rest
+    assert not output
 
 
 @pytest.mark.slow

@@ -310,6 +310,34 @@ def test_ctrl_c_leaves_nothing() -> None:
     assert not folder.exists()
 
 
+def shell(line: str) -> subprocess.Popen[str]:
+    """Return a shell that starts `run` with these words and waits for it; the first line tells the number of `run`."""
+    script = f"{sys.executable} {SCRIPTS}/redis_stack.py run --private {line} & echo $!; wait"
+    return subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_run_ends_with_its_starter() -> None:
+    """SIGKILL of the shell that started `run` ends `run` with its server."""
+    with shell("") as starter:
+        held = int(first_line(starter))
+        port = int(first_line(starter).rpartition(":")[2].partition("/")[0])
+        server = ask(port, "INFO", "server")["process_id"]
+        starter.kill()
+        assert eventually(lambda: is_gone(held) and is_gone(server))
+
+
+def test_command_ends_with_run() -> None:
+    """SIGKILL of `run` ends its command, too; what a signal and Ctrl-C do to the command stays its own business."""
+    with shell("-- sh -c 'echo $$; exec sleep 60'") as starter:
+        run, command = int(first_line(starter)), int(first_line(starter))
+        os.kill(run, signal.SIGKILL)
+        assert eventually(lambda: is_gone(command))
+    with shell("-- sh -c 'echo $$; exec sleep 60'") as starter:
+        run, command = int(first_line(starter)), int(first_line(starter))
+        os.kill(command, signal.SIGTERM)
+        assert eventually(lambda: is_gone(run) and is_gone(command))
+
+
 # The command line
 
 
