@@ -3,12 +3,16 @@
 Rules:
 - Integers are bounded to 64 bits, doubles have to be finite, frozen sets become sets, which their operations change.
 - Plain Pydantic models become instances of a linked class, a subclass of theirs.
+- Members of sets are made such that equal ones have the same text: membership is decided by the text.
+- A UTC offset with seconds, which Pydantic's JSON would lose, is refused.
 - A type that JSON cannot hold is an error here, at class definition.
 """
 
 from __future__ import annotations
 
 from copy import copy
+from datetime import datetime, time, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler, PydanticSchemaGenerationError
@@ -64,7 +68,7 @@ def _rework_parts(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], n
     result = dict(schema)
     for part in _PARTS:
         if part in result:
-            result[part] = _rework_part(result[part], handler, base, name)
+            result[part] = _changed_parts(result[part], lambda inner: rework(inner, handler, base, name))
     return result
 
 
@@ -83,15 +87,16 @@ _PARTS = (
 )
 
 
-def _rework_part(part: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+def _changed_parts(part: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a part of a schema with all schemas in it changed."""
     if isinstance(part, dict) and isinstance(part.get("type"), str):
-        return rework(part, handler, base, name)
+        return change(part)
     if isinstance(part, dict):
-        return {key: _rework_part(item, handler, base, name) for key, item in part.items()}
+        return {key: _changed_parts(item, change) for key, item in part.items()}
     if isinstance(part, list):
-        return [_rework_part(item, handler, base, name) for item in part]
+        return [_changed_parts(item, change) for item in part]
     if isinstance(part, tuple):
-        return (_rework_part(part[0], handler, base, name), *part[1:])
+        return (_changed_parts(part[0], change), *part[1:])
     return part
 
 
@@ -119,7 +124,50 @@ def _tuple(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: st
 
 
 def _inside_set(items: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
-    return items if items["type"] == "frozenset" else rework(items, handler, base, name)
+    return items if items["type"] == "frozenset" else _uniform(rework(items, handler, base, name))
+
+
+def _uniform(schema: Any) -> Any:
+    """Have equal values be written alike, wherever in a member of a set they are."""
+    kind = schema["type"]
+    change = _UNIFORM.get(schema["json_schema"]["type"] if kind == "json-or-python" else kind)
+    if change is not None:
+        return core_schema.no_info_after_validator_function(change, schema, metadata=dict(_RELINKS))
+    result = dict(schema)
+    for part in _PARTS:
+        if part in result and kind != "model":
+            result[part] = _changed_parts(result[part], _uniform)
+    return result
+
+
+def _in_utc(value: datetime) -> datetime:
+    offset = value.utcoffset()
+    return value if offset is None else value.astimezone(timezone.utc)
+
+
+def _shortest(value: Decimal) -> Decimal:
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int):
+        return value  # infinite or no number, where the user allows it
+    kept = "".join(map(str, digits)).rstrip("0")
+    return Decimal((sign, tuple(map(int, kept)), exponent + len(digits) - len(kept))) if kept else Decimal(0)
+
+
+_UNIFORM: dict[str, Callable[[Any], Any]] = {"datetime": _in_utc, "decimal": _shortest}
+
+
+def _moment(schema: Any, *_: Any) -> Any:
+    """Refuse what JSON text cannot say; what comes as JSON text can be said."""
+    checked = core_schema.no_info_after_validator_function(_whole_minutes, schema, metadata=dict(_OWN))
+    return core_schema.json_or_python_schema(json_schema=schema, python_schema=checked)
+
+
+def _whole_minutes(value: Any) -> Any:
+    offset = value.utcoffset()
+    if offset is not None and (offset.seconds % 60 or offset.microseconds):
+        msg = "a UTC offset with seconds cannot be stored exactly: convert it, as by .astimezone(timezone.utc)"
+        raise ValueError(msg)
+    return value
 
 
 def _finite(schema: Any, *_: Any) -> Any:
@@ -177,6 +225,13 @@ def _holds_plain(value: Any) -> bool:
 
 def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     """Have a default that is a plain model, or contains one, validated: it must become a linked one."""
+    default = schema.get("default")
+    if isinstance(default, (datetime, time)):
+        try:
+            _whole_minutes(default)
+        except ValueError as error:
+            msg = f"the default of {name}: {error}"
+            raise UsageError(msg) from None
     inner = rework(schema["schema"], handler, base, name)
     return {**schema, "schema": inner, **({"validate_default": True} if _relinks(inner) else {})}
 
@@ -190,6 +245,8 @@ def _relinks(part: Any) -> bool:
     return isinstance(part, (list, tuple)) and any(map(_relinks, part))
 
 
+#: Marks of validators that are made here, and of those that defaults have to pass.
+_OWN = {"rapyer": "own"}
 _RELINKS = {"rapyer": "relinks"}
 
 
@@ -230,6 +287,8 @@ def unstorable(name: str) -> UsageError:
 _CHANGES: dict[str, Callable[..., Any]] = {
     "int": _bounded,
     "float": _finite,
+    "datetime": _moment,
+    "time": _moment,
     "set": _set,
     "tuple": _tuple,
     "frozenset": _mutable,

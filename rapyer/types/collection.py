@@ -24,8 +24,10 @@ T = TypeVar("T")
 class RedisSet(Container, set[T]):
     """An array without duplicates in a document: a `set` with a place. Its elements are plain values.
 
-    Whether an element is in it is decided where the set is: in Redis. Elements that are collections themselves are the
-    same there if they are stored in the same order; a frozenset has none, so use sorted tuples where that matters.
+    Whether an element is in it is decided where the set is: in Redis, by the stored text. So moments become UTC and
+    Decimals their shortest form; in a set of mixed kinds `1`, `1.0` and `True` are different there. Elements that are
+    collections themselves are the same there if they are stored in the same order; a frozenset has none, so use sorted
+    tuples where that matters.
     """
 
     _plain = set

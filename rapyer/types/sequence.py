@@ -138,10 +138,10 @@ class RedisList(Container, list[T]):
 
     def remove(self, value: T) -> None:
         """Remove the first equal element; inside `pipeline()` of whatever the list is in Redis."""
-        valid = self._valid(value)
+        present = self._as_here(self._valid(value))
         self._put_aside()
-        list.remove(self, valid)
-        self._record("list.remove", lambda: (self._element.dump(valid), "0"))
+        list.remove(self, present)
+        self._record("list.remove", lambda: (self._element.dump(present), "0"))
 
     def clear(self) -> None:
         """Remove all elements, also those that others put in meanwhile."""
@@ -275,9 +275,13 @@ class RedisList(Container, list[T]):
         Raises:
             ValueError: there is none; nothing is changed.
         """
-        valid = self._valid(value)
-        await self._truth(lambda it: list.remove(it, valid), "list.remove", self._element.dump(valid), "0")
+        present = self._as_here(self._valid(value))
+        await self._truth(lambda it: list.remove(it, present), "list.remove", self._element.dump(present), "0")
         return self
+
+    def _as_here(self, value: Any) -> Any:
+        """Return the equal element here, if there is one: Redis compares text, and equal values may differ in that."""
+        return next((item for item in list.__iter__(self) if item == value), value)
 
     async def aset_item(self, index: SupportsIndex, value: T) -> Self:
         """Replace one element; one round trip, `list.set_item`; see `aappend`.
