@@ -7,7 +7,7 @@ import weakref
 from enum import Enum
 from string import Formatter
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from pydantic import BaseModel
 
@@ -140,11 +140,32 @@ def assigned_fields(cls: type[Any]) -> frozenset[str]:
 
 
 def key_field(cls: type[Any]) -> str | None:
-    """Return the field that is marked with `KeyAnnotation`."""
-    for name, field in cls.__pydantic_fields__.items():
-        if any(mark is KeyAnnotation or isinstance(mark, KeyAnnotation) for mark in field.metadata):
-            return str(name)
-    return None
+    """Return the field that is marked with `KeyAnnotation`.
+
+    Raises:
+        UsageError: there are two, or a mark is not on a field's whole type.
+    """
+    fields = cls.__pydantic_fields__.items()
+    for name, field in fields:
+        if _marks_inside(field.annotation):
+            msg = f"{cls.__name__}.{name}: the mark of a key is on a part of its type: write Key[...] around all of it"
+            raise UsageError(msg)
+    marked = [str(name) for name, field in fields if any(map(_is_mark, field.metadata))]
+    if len(marked) > 1:
+        msg = (
+            f"{cls.__name__} has several keys, {', '.join(marked)}: mark one, and see Meta.hash_tag for a leading part"
+        )
+        raise UsageError(msg)
+    return marked[0] if marked else None
+
+
+def _is_mark(mark: Any) -> bool:
+    return mark is KeyAnnotation or isinstance(mark, KeyAnnotation)
+
+
+def _marks_inside(annotation: Any) -> bool:
+    inside = get_args(annotation)
+    return any(map(_is_mark, getattr(annotation, "__metadata__", ()))) or any(map(_marks_inside, inside))
 
 
 def tag_parts(cls: type[Any]) -> tuple[tuple[str, str | None], ...]:
