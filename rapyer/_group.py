@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+
+from rapyer._lane import own_error
 
 if TYPE_CHECKING:
     import asyncio
@@ -98,6 +99,4 @@ class Group:
         self.room = 0
         for waiter in self.waiters:
             if not waiter.turn.done():
-                own = copy.copy(error)
-                own.__cause__ = error
-                waiter.turn.set_exception(own)
+                waiter.turn.set_exception(own_error(error))
