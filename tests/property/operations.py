@@ -8,8 +8,10 @@ from __future__ import annotations
 import operator
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
+from uuid import UUID
 
 import strategies as values
 from hypothesis import strategies as st
@@ -44,6 +46,21 @@ class Item(AtomicRedisModel):
     n: int = 0
 
 
+class Member(AtomicRedisModel):
+    """A model in a list of a model in a list."""
+
+    name: str = ""
+    score: int = 0
+    marks: list[int] = []
+
+
+class Team(AtomicRedisModel):
+    """A model with models in it."""
+
+    title: str = ""
+    members: list[Member] = []
+
+
 class Document(AtomicRedisModel):
     """A field of every type."""
 
@@ -64,6 +81,25 @@ class Document(AtomicRedisModel):
     table: dict[str, Item] = {}
     nested: dict[str, list[list[int]]] = {}
     note: Note = Note()
+    lists: dict[str, list[int]] = {}
+    sets: dict[str, set[int]] = {}
+    doubles: list[float] = []
+    measures: set[float] = set()
+    moments: list[datetime] = []
+    blobs: list[bytes] = []
+    flag: bool = False
+    color: values.Color = values.Color.RED
+    uid: UUID = UUID(int=0)
+    price: Decimal = Decimal(0)
+    day: date = EPOCH.date()
+    pair: tuple[int, list[int]] = (0, [])
+    either: int | str = 0
+    free: Any = None
+    codes: dict[int, int] = {}
+    single: Item | None = None
+    spare: Item | None = None
+    few: list[int] | None = None
+    teams: list[Team] = []
 
 
 Int64 = Annotated[int, Field(ge=values.LOWEST, le=values.HIGHEST)]
@@ -97,6 +133,21 @@ class PlainItem(Plain):
     n: Int64 = 0
 
 
+class PlainMember(Plain):
+    """The oracle of `Member`."""
+
+    name: str = ""
+    score: Int64 = 0
+    marks: list[Int64] = []
+
+
+class PlainTeam(Plain):
+    """The oracle of `Team`."""
+
+    title: str = ""
+    members: list[PlainMember] = []
+
+
 class Oracle(Plain):
     """The oracle of `Document`."""
 
@@ -117,6 +168,25 @@ class Oracle(Plain):
     table: dict[str, PlainItem] = {}
     nested: dict[str, list[list[Int64]]] = {}
     note: PlainNote = PlainNote()
+    lists: dict[str, list[Int64]] = {}
+    sets: dict[str, set[Int64]] = {}
+    doubles: list[FiniteFloat] = []
+    measures: set[FiniteFloat] = set()
+    moments: list[datetime] = []
+    blobs: list[bytes] = []
+    flag: bool = False
+    color: values.Color = values.Color.RED
+    uid: UUID = UUID(int=0)
+    price: Decimal = Decimal(0)
+    day: date = EPOCH.date()
+    pair: tuple[Int64, list[Int64]] = (0, [])
+    either: Int64 | str = 0
+    free: Any = None
+    codes: dict[int, Int64] = {}
+    single: PlainItem | None = None
+    spare: PlainItem | None = None
+    few: list[Int64] | None = None
+    teams: list[PlainTeam] = []
 
 
 def canonical(value):
@@ -128,10 +198,10 @@ def canonical(value):
     if isinstance(value, (list, tuple)):
         return [canonical(item) for item in value]
     if isinstance(value, set):
-        return {str(item) if isinstance(item, str) else int(item) for item in value}
+        return {canonical(item) for item in value}
     if isinstance(value, float):
         return float(value).hex()
-    return value.isoformat() if isinstance(value, datetime) else value
+    return str(value) if isinstance(value, (datetime, Decimal)) else value
 
 
 # -- places ----------------------------------------------------------------------------------------------------------
@@ -206,6 +276,11 @@ class Operation(NamedTuple):
         return ... in self.kind.place
 
     @property
+    def fragile(self):
+        """Whether its place need not be there."""
+        return self.deep or self.kind.place[:1] == ("single",)
+
+    @property
     def rest(self):
         """The arguments besides the place, fresh ones each time: nobody may share them."""
         return deepcopy(self.arguments[1:] if self.deep else self.arguments)
@@ -251,6 +326,10 @@ def _set_whole(oracle, path, before, after, result, *args):
     put(oracle, path, deepcopy(walk(after, path)))
 
 
+def _set_whole_pair(oracle, path, before, after, result, *args):
+    _set_whole(oracle, path[:1], before, after, result)
+
+
 def _call(method):
     return lambda value, *args: getattr(value, method)(*args)
 
@@ -268,6 +347,12 @@ _STEPS = {
     "weights": values.easy_keys,
     "table": values.keys,
     "nested": values.keys,
+    "lists": values.few_keys,
+    "sets": values.few_keys,
+    "doubles": st.integers(0, 2),
+    "moments": st.integers(0, 2),
+    "blobs": st.integers(0, 2),
+    "teams": st.integers(0, 1),
 }
 
 
@@ -301,7 +386,7 @@ def _doubles(place):
 
 def _truth_of_apop(model, path, result, index):
     items = walk(model, path)
-    return items.pop(index) if items else None
+    return items.pop(index) if len(items) > 0 else None
 
 
 def _replace_slice(model, path, start, stop, new):
@@ -313,6 +398,42 @@ def _made(model, value):
     if not isinstance(value, dict):
         return value
     return Item(**value) if isinstance(model, Document) else PlainItem(**value)
+
+
+def _built(model, path, value):
+    """Append a model that is changed after it was made."""
+    new = _made(model, {})
+    new.n = value["n"]
+    new.label += value["label"]
+    walk(model, path).append(new)
+
+
+def _grow(model, path, value):
+    """Change a plain value in place: always to one that it never was."""
+    target = walk(model, path)
+    if isinstance(target, list):
+        target.append(value)
+    elif isinstance(target, dict):
+        target[str(len(target))] = value
+    else:
+        put(model, path, [value])
+
+
+def _grow_codes(model, path, value):
+    target = walk(model, path)
+    target[max(target, default=0) + 1] = value
+
+
+def _twice(model, path, new):
+    """Put one object into two places."""
+    one = _made(model, new["single"])
+    for name in new:
+        setattr(model, name, one)
+
+
+async def _twice_awaited(value, new):
+    one = Item(**new["single"])
+    await value.aupdate(**dict.fromkeys(new, one))
 
 
 def _with(method, position):
@@ -396,9 +517,10 @@ def _truth_of_set_pop(model, path, result):
 
 
 def _truth_of_set_apop(model, path, result):
+    members = walk(model, path)
     if result is None:
         return NOTHING
-    walk(model, path).remove(result)
+    members.remove(result)
     return result
 
 
@@ -469,9 +591,34 @@ _dicts(("nested",), values.keys, values.few(values.few(_few_ints, 2), 2))
 _sets(("numbers",), _few_ints)
 _sets(("labels",), _few_words)
 _sets(("inner", "seen"), _few_ints)
+_integers(("lists", ..., 0))
+_integers(("single", "n"))
+_integers(("teams", ..., "members", ..., "score"))
+_doubles(("doubles", ...))
+_add("+=", ("single", "label"), [values.texts], _in_place(operator.iadd), call=_call("aappend"))
+_add("+=", ("teams", ..., "members", ..., "name"), [values.texts], _in_place(operator.iadd), call=_call("aappend"))
+_add("+=", ("moments", ...), [values.durations], _in_place(operator.iadd), call=_call("aadd"))
+_add("+=", ("blobs", ...), [values.blobs], _in_place(operator.iadd))
+_lists(("lists", ...), _few_ints)
+_lists(("teams", ..., "members", ..., "marks"), _few_ints)
+_lists(("few",), _few_ints)
+_lists(("doubles",), values.doubles)
+_lists(("moments",), values.list_moments)
+_lists(("blobs",), values.blobs)
+_dicts(("lists",), values.few_keys, values.few(_few_ints, 2))
+_dicts(("sets",), values.few_keys, values.small_int_sets)
+_sets(("sets", ...), values.small_ints)
+_sets(("measures",), values.set_doubles)
+_add("append built", ("items",), [_item], _built)
+_add("grow", ("free",), [_few_ints], _grow, later=_set_whole, sets=True)
+_add("grow", ("pair", 1), [_few_ints], _grow, later=_set_whole_pair, sets=True)
+_add("grow", ("codes",), [_few_ints], _grow_codes, later=_set_whole, sets=True)
+_same = _item.map(lambda item: {"single": item, "spare": item})
+_add("twice update()", (), [_same], _twice, call=_twice_awaited)
 _fields((), values.FIELDS)
 _fields(("inner",), {"count": values.int64, "tags": values.words, "seen": values.int_sets})
 _fields(("note",), {"text": values.texts, "n": values.int64})
+_fields(("single",), {"label": values.texts, "n": values.int64})
 _fields(("items", ...), {"label": values.texts, "n": values.int64})
 _fields(("table", ...), {"label": values.texts, "n": values.int64})
 
@@ -491,3 +638,9 @@ def _of(names):
 anything = _of(KINDS)
 bodies = _of(name for name, kind in KINDS.items() if kind.body is not None)
 calls = _of(name for name, kind in KINDS.items() if kind.call is not None)
+
+
+def near(operations):
+    """Give operations on the fields that these work on."""
+    fields = {operation.kind.place[:1] for operation in operations}
+    return _of(name for name, kind in KINDS.items() if kind.place[:1] in fields)

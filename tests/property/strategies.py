@@ -1,6 +1,7 @@
 """What the properties are tried with: values of every field type, the awkward ones first."""
 
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 
 from hypothesis import strategies as st
 
@@ -140,10 +141,40 @@ word_sets = some(texts)
 counts = table(int64)
 weights = table(doubles, easy_keys)
 
+#: So few names that two clients meet.
+few_keys = st.sampled_from(("a", "b", '"\\'))
+lists = table(few(int64, 2), few_keys)
+small_int_sets = st.sets(small_ints, max_size=3)
+sets = table(small_int_sets, few_keys)
+#: Zeros that are equal and not the same are told apart by text only.
+set_doubles = doubles.filter(lambda value: value != 0)
+#: Of moments that are equal there is one spelling each.
+list_moments = st.one_of(
+    st.sampled_from((datetime(2024, 2, 29), datetime(2024, 2, 29, tzinfo=timezone.utc))),  # noqa: DTZ001
+    st.datetimes(timezones=st.just(timezone.utc)),
+)
+
+# -- values without operations ---------------------------------------------------------------------------------------
+
+
+class Color(str, Enum):
+    """An Enum."""
+
+    RED = "r"
+    BLUE = "b"
+
+
+decimals = st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**6), max_value=10**6)
+pairs = st.tuples(int64, few(int64, 2))
+free = st.one_of(st.none(), int64, texts, few(int64, 2), st.dictionaries(few_keys, int64, max_size=2))
+codes = st.dictionaries(st.integers(-2, 2), int64, max_size=2)
+
 # -- models, as the plain data they are made of ----------------------------------------------------------------------
 
 items = st.fixed_dictionaries({"label": texts, "n": int64})
 inners = st.fixed_dictionaries({"count": int64, "tags": words, "seen": int_sets})
+members = st.fixed_dictionaries({"name": texts, "score": int64, "marks": few(small_ints, 2)})
+teams = st.fixed_dictionaries({"title": texts, "members": few(members, 2)})
 notes = st.fixed_dictionaries({"text": texts, "n": int64})
 
 #: field -> its values; what a document is made of.
@@ -165,6 +196,25 @@ FIELDS = {
     "table": table(items),
     "nested": table(few(few(int64, 2), 2)),
     "note": notes,
+    "lists": lists,
+    "sets": sets,
+    "doubles": few(doubles),
+    "measures": some(set_doubles),
+    "moments": few(list_moments, 3),
+    "blobs": few(blobs, 3),
+    "flag": st.booleans(),
+    "color": st.sampled_from(Color),
+    "uid": st.uuids(),
+    "price": decimals,
+    "day": st.dates(),
+    "pair": pairs,
+    "either": st.one_of(int64, texts),
+    "free": free,
+    "codes": codes,
+    "single": st.one_of(st.none(), items),
+    "spare": st.one_of(st.none(), items),
+    "few": st.one_of(st.none(), few(int64, 2)),
+    "teams": few(teams, 2),
 }
 #: Most fields at their defaults, because a shrunk example should name what matters only.
 documents = st.fixed_dictionaries({}, optional=FIELDS)

@@ -11,6 +11,7 @@ from world import LONG, PROFILE, World
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if LONG else 600)]
 
 clients = st.integers(0, 1)
+whole = st.booleans()
 block_steps = st.lists(st.tuples(operations.anything, st.booleans()), min_size=1, max_size=5)
 
 
@@ -74,10 +75,10 @@ class Blocks(Machine):
         """Do one, awaited where that is possible."""
         self.world.run(self.world.one(who, operation))
 
-    @rule(who=clients, steps=block_steps)
-    def block(self, who, steps):
-        """Do some in one block."""
-        self.world.run(self.world.block(who, steps))
+    @rule(who=clients, steps=block_steps, whole=whole)
+    def block(self, who, steps, whole):
+        """Do some in one block, of this model or of any."""
+        self.world.run(self.world.block(who, steps, whole=whole))
 
     @rule(who=clients, operation=operations.bodies)
     def abandoned(self, who, operation):
@@ -88,10 +89,12 @@ class Blocks(Machine):
 class Interleaved(Blocks):
     """As `Blocks`, and the other client works while a block is open."""
 
-    @rule(who=clients, steps=block_steps, meanwhile=st.lists(operations.anything, min_size=1, max_size=3))
-    def interleaved(self, who, steps, meanwhile):
-        """Leave a block after the other client changed the document."""
-        self.world.run(self.world.block(who, steps, meanwhile))
+    @rule(who=clients, steps=block_steps, whole=whole, data=st.data())
+    def interleaved(self, who, steps, whole, data):
+        """Leave a block after the other client changed the document, as often as not in the same places."""
+        near = operations.near([operation for operation, _ in steps])
+        meanwhile = data.draw(st.lists(st.one_of(near, operations.anything), min_size=1, max_size=3))
+        self.world.run(self.world.block(who, steps, meanwhile, whole=whole))
 
 
 @pytest.mark.parametrize("machine", [OneByOne, Blocks, Interleaved])

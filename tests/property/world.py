@@ -34,7 +34,7 @@ _FAMILIES = (
     ("range", (OutOfRange, OverflowError, ValidationError)),
     ("zero", ZeroDivisionError),
     ("path", PathNotFound),
-    ("type", (WrongType, TypeError)),
+    ("type", (WrongType, TypeError, AttributeError)),  # None has no operations
     ("index", IndexError),
     ("key", KeyError),
     ("value", ValueError),
@@ -114,7 +114,7 @@ class World:
         text = await self.redis.execute_command("JSON.GET", self.clients[0].key, "$")
         assert canonical(Oracle.model_validate_json(text[1:-1])) == canonical(self.oracle), "Redis"
         stored = json.loads(text)[0]
-        for members in (stored["numbers"], stored["labels"], stored["inner"]["seen"]):
+        for members in (stored["numbers"], stored["labels"], stored["inner"]["seen"], *stored["sets"].values()):
             assert len(set(members)) == len(members), "an element twice in a set"
         for client, view in zip(self.clients, self.views, strict=True):
             assert canonical(client) == canonical(view), "local"
@@ -131,7 +131,7 @@ class World:
         if operation.kind.call is None:
             await self.block(who, [(operation, False)])
             return
-        if operation.deep and canonical(self.views[who]) != canonical(self.oracle):
+        if operation.fragile and canonical(self.views[who]) != canonical(self.oracle):
             await self.load(who)
         result, error = await outcome(operation.call(self.clients[who]))
         oracle, wanted, refused = attempt(self.oracle, lambda oracle: operation.call_plain(oracle, result))
@@ -154,13 +154,23 @@ class World:
 
     # -- blocks --------------------------------------------------------------------------------------------------------
 
-    async def block(self, who, steps, meanwhile=()):
-        """Do operations in one block, each in plain Python or awaited, while the other client does some of its own."""
+    async def block(self, who, steps, meanwhile=(), *, whole=False):
+        """Do operations in one block, each in plain Python or awaited, while the other client does some of its own.
+
+        Args:
+            who: which client.
+            steps: operations, and whether they are awaited.
+            meanwhile: what the other one does before the block ends.
+            whole: whether it is a `rapyer.pipeline()`, which does not refresh the model.
+        """
+        if whole:
+            await self.load(who)
         entry, shadow, done = self._truth(), None, []
         self.views[who] = entry
         local, error = None, None
         try:
-            async with self.clients[who].pipeline() as model:
+            model = self.clients[who]
+            async with rapyer.pipeline() if whole else model.pipeline():
                 assert canonical(model) == canonical(entry), "on entry"
                 shadow, local = await self._body(model, entry, steps, done)
                 await asyncio.ensure_future(self._elsewhere(1 - who, meanwhile))
@@ -224,8 +234,8 @@ class World:
         self.views[who] = view
         for name in operation.rest[0] if operation.path == () else operation.path[:1]:
             field = getattr(self.clients[who], name)
-            if field is None:
-                await self.clients[who].aupdate(**{name: None})
+            if not hasattr(field, "save"):
+                await self.clients[who].aupdate(**{name: field})
             else:
                 await field.save()
             put(self.oracle, (name,), walk(view.model_copy(deep=True), (name,)))
@@ -293,5 +303,5 @@ def _commit(oracle, done):
 def _find(oracle, operation):
     try:
         walk(oracle, operation.path[:-1] if operation.kind.sets else operation.path)
-    except (IndexError, KeyError) as error:
+    except (IndexError, KeyError, AttributeError) as error:
         raise PathNotFound(str(operation.path), operation.name) from error
