@@ -644,3 +644,22 @@ def near(operations):
     """Give operations on the fields that these work on."""
     fields = {operation.kind.place[:1] for operation in operations}
     return _of(name for name, kind in KINDS.items() if kind.place[:1] in fields)
+
+
+#: Dicts of containers -> what puts a value of theirs in.
+_DEEP = {("lists", ...): "lists []=", ("sets", ...): "sets []="}
+
+
+@st.composite
+def meeting(draw):
+    """Give what puts a container into a dict, operators that one client uses on it, and what the other one does."""
+    place = draw(st.sampled_from(sorted(_DEEP, key=str)))
+    first = Operation(_DEEP[place], draw(KINDS[_DEEP[place]].arguments))
+    here = [name for name, kind in KINDS.items() if kind.place == place]
+    in_place = [name for name in here if name.endswith(("+=", "-=", "|=", "&="))]
+
+    def some(names):
+        name = draw(st.sampled_from(names))
+        return Operation(name, (first.arguments[0], *draw(KINDS[name].arguments)[1:]))
+
+    return first, [(some(in_place), False) for _ in range(draw(st.integers(1, 2)))], [some(here)]

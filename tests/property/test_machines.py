@@ -96,6 +96,14 @@ class Interleaved(Blocks):
         meanwhile = data.draw(st.lists(st.one_of(near, operations.anything), min_size=1, max_size=3))
         self.world.run(self.world.block(who, steps, meanwhile, whole=whole))
 
+    @rule(who=clients, whole=whole, meeting=operations.meeting())
+    def meet(self, who, whole, meeting):
+        """Work on one container in a dict while the other client does."""
+        first, steps, meanwhile = meeting
+        self.world.run(self.world.one(who, first))
+        self.world.run(self.world.load(who))
+        self.world.run(self.world.block(who, steps, meanwhile, whole=whole))
+
 
 @pytest.mark.parametrize("machine", [OneByOne, Blocks, Interleaved])
 def test_machine(machine, stack):
