@@ -103,8 +103,7 @@ class AtomicRedisModel(Node):
         if written is not None:
             self._agrees()
         elif owner is None:
-            _set(self, "_own_pk", self.pk)  # a document from now on: put into another model, it is copied
-            _session.stands_alone(self)
+            self._stand_alone()
         return self
 
     async def load(self) -> Self:
@@ -201,6 +200,7 @@ class AtomicRedisModel(Node):
         if recording is not None:
             stored = [name for name in names if name in kwargs or self._is_stored(name)]
             recording.add(self._document(), *map(self._set_operation, stored))
+            self._follow(stored)
 
     async def aupdate(self, **kwargs: Any) -> None:
         """Set fields in Redis and here, and nothing else of the document.

@@ -157,6 +157,8 @@ class Node(_validity.Vetted):
     def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
         if type(new) is not type(self) or not self._takes_place(owner, place):
             return new
+        if _session.is_recording() and new._is_free():
+            _session.becomes_part(new)
         self._take_over(new)
         return self
 
@@ -218,8 +220,8 @@ class Node(_validity.Vetted):
                 raise UsageError(msg)
             super().__delattr__(name)
 
-    def _follow(self) -> None:
-        for name in type(self).__pydantic_fields__:
+    def _follow(self, names: Iterable[str] | None = None) -> None:
+        for name in type(self).__pydantic_fields__ if names is None else names:
             if self._plans[name].followed:
                 follow(getattr(self, name))
 

@@ -83,6 +83,11 @@ class Placed(BaseModel):
         if owner._guarded and len(self._guarded) < len(self.__pydantic_fields__) and owner._guards(place):
             type(self)._guarded = frozenset(self.__pydantic_fields__)
 
+    def _stand_alone(self) -> None:
+        """Be a document from now on: put into another model, it is copied."""
+        _set(self, "_own_pk", self.pk)
+        _session.stands_alone(self)
+
     def _is_free(self) -> bool:
         """Whether this is neither part of a model nor a document of its own."""
         if owner_of(self) is not None or own_pk(self) is not None:

@@ -158,6 +158,15 @@ async def _put_in_a_block_of_its_own(home):
         home.one = _edited()
 
 
+async def _put_by_update(home):
+    home.update(one=_edited())
+
+
+async def _put_by_aupdate(home):
+    home.n += 0
+    await home.aupdate(one=_edited())
+
+
 async def _put_below_another(home):
     other = await Home().save()
     other.one = _edited()
@@ -171,6 +180,8 @@ NEW = [
     _put_in_new_list,
     _put_after_an_operation,
     _put_in_a_block_of_its_own,
+    _put_by_update,
+    _put_by_aupdate,
     _put_below_another,
 ]
 

@@ -152,6 +152,16 @@ async def test_put_into_a_dict_and_then_changed(bound):
     assert model.v == (await type(model).get(model.key)).v == {"a": [1, 2], "b": [1, 3]}
 
 
+async def test_put_in_by_update_and_then_changed(bound):
+    """The same for what `update` takes."""
+    model = await _model(Any)(v=None).save()
+    held = [1]
+    async with model.pipeline():
+        model.update(v=held)
+        held.append(2)
+    assert model.v == (await type(model).get(model.key)).v == [1, 2]
+
+
 @pytest.mark.parametrize("change", [lambda m: m.v.append(2), lambda m: _set(m, "v", [7])])
 async def test_a_document_that_is_deleted(bound, change):
     """A change in place of a document that the block deletes is no change."""
