@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rapyer import _keys
+from rapyer import _codec, _keys
 from rapyer._dispatch import Care
 from rapyer._ops import splices, writable
 from rapyer._path import absolute, writable_path
 from rapyer._session import care_of, locks_on, milliseconds
+from rapyer.errors import OutOfRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,9 +104,21 @@ class Batch:
         return Care(any(care.once for care in cares), max(care.replicas for care in cares)) if cares else None
 
 
+def check_depth(document: Document, operation: Operation) -> None:
+    """Refuse what would make a document too deep for the server.
+
+    Raises:
+        OutOfRange: it would.
+    """
+    if _codec.levels(operation) > _codec.DEEPEST:
+        raise OutOfRange(document.key, operation.path, _codec.TOO_DEEP)
+
+
 def _words(operation: Operation, share: _Share) -> Iterable[Argument]:
     """Return name, path and arguments of an operation, in a form whose paths RedisJSON can write to."""
     steps, member = operation.steps, operation.member
+    if len(steps) > _codec.SHALLOW:
+        check_depth(share.document, operation)
     path = writable_path(steps if member is None else (*steps, member))
     if path is None:
         share.depth = max(share.depth, splices(operation))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from rapyer._ops import Operation
+
 M = TypeVar("M")
 
 #: Copies that an error names, at most.
@@ -143,16 +145,24 @@ class LockBlock(Generic[M]):
         try:
             if kind is None:
                 lock.check_task()
-                changes = [] if baseline is None else baseline.changes()
-                if changes:
-                    self._document._vet_fields({operation.touches for operation in changes})
-                await lock.save_and_release(self._document, changes)
+                await lock.save_and_release(self._document, [] if baseline is None else self._changes(baseline))
                 if baseline is not None:
                     _session.agrees(self._document)  # a block around this one has nothing left to save
         except BaseException as failed:
             await lock.part(failed)
             raise
         await lock.part(error)
+
+    def _changes(self, baseline: _content.Baseline) -> list[Operation]:
+        """Return what is to be saved."""
+        document = self._document
+        try:
+            changes = baseline.changes()
+        except _codec.Inexact as error:
+            raise error.at(document.key, ()) from None
+        if changes:
+            document._vet_fields({operation.touches for operation in changes})
+        return changes
 
 
 async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
@@ -213,7 +223,10 @@ async def _write(model: Any, text: bytes, values: list[Any]) -> None:
 
 async def _write_group(model: Any, text: bytes, keys: list[str], values: list[Any]) -> None:
     name = model._key_name
-    arguments = [_session.milliseconds(model.Meta.ttl), *_codec.arguments(text)]
+    try:
+        arguments = [_session.milliseconds(model.Meta.ttl), *_codec.arguments(text, _codec.DEEPEST)]
+    except _codec.Inexact as error:
+        raise error.at(model.key, ()) from None
     arguments.append("" if name is None else absolute((name,)))
     if name is not None:
         arguments += [model._encode(name, value)[0] for value in values]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _codec
-from rapyer._batch import Batch
+from rapyer._batch import Batch, check_depth
 from rapyer._dispatch import Where, dispatcher
 from rapyer._ops import Operation
-from rapyer._path import readable_part, writable_path
+from rapyer._path import absolute, readable_part, writable_path
 from rapyer._session import (
     _held,
     _once,
@@ -23,9 +23,11 @@ from rapyer._session import (
     is_careful,
     locks_on,
     milliseconds,
+    read_ttl,
     recording_of,
 )
 from rapyer.config import RedisConfig
+from rapyer.errors import PathNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -52,6 +54,8 @@ async def run(document: Document, *operations: Operation) -> list[Any] | None:
 def send(document: Document, *operations: Operation) -> Awaitable[list[Any]]:
     """Run operations as one script; see `run`."""
     operation = operations[0]
+    if len(operation.steps) > _codec.SHALLOW:
+        check_depth(document, operation)
     path = operation.writable_path
     if len(operations) > 1 or path is None:
         return _send_batch(document, *operations)
@@ -112,3 +116,17 @@ def apply(
         return Where(document.key, operation.path)
 
     return caller.script("batch.apply", batch.keys, batch.arguments, where, care)
+
+
+async def load_text(document: Document, steps: Steps) -> bytes:
+    """Read one value of a document as JSON text; 1 round trip, script `value.load`."""
+    key, ttl = document.key, read_ttl(document.Meta)
+    readable = readable_part(steps)
+    path = absolute(readable)
+    script, arguments = ("value.load_refresh", (path, ttl)) if ttl else ("value.load", (path,))
+    caller = dispatcher_of(document)
+    text = await caller.script(script, [key], arguments, Where(key, absolute(steps)))
+    value = _codec.cut_out(text, steps[len(readable) :])
+    if value is None:
+        raise PathNotFound(key, absolute(steps))
+    return value

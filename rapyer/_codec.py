@@ -5,7 +5,8 @@ Rules:
 - RedisJSON parses a double as `digits * 10^exponent` in two roundings: `exact_text` finds digits and exponent that give
   the wanted double that way. For about 2 in 1,000 random doubles there are none: those get the text of a neighbour
   and a repair, an amount that the script adds to it.
-- Integers outside signed 64 bits would silently become doubles there, NaN and infinities are no JSON: refused.
+- Integers outside signed 64 bits would silently become doubles there, NaN and infinities are no JSON: refused, as
+  `Inexact`, which becomes an `OutOfRange` where the place is known. No message holds the value.
 """
 
 from __future__ import annotations
@@ -17,18 +18,26 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rapyer._ops import Argument, value_arguments
+from rapyer._ops import Argument, Operation, value_arguments
 from rapyer._path import absolute, unwritable
+from rapyer.errors import OutOfRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rapyer._path import Steps
+    from rapyer._path import Step, Steps
 
 INT64 = range(-(2**63), 2**63)
 INT64_BITS = 64
 #: serde_json, which RedisJSON is built on, refuses text nested deeper than 127.
 DEEPEST = 127
+#: So many steps to a place are passed over when levels are counted, and left for them to every value inside a document.
+SHALLOW = 8
+DEEPEST_INSIDE = DEEPEST - SHALLOW - 1
+TOO_DEEP = (
+    f"a document nested deeper than {DEEPEST}, or a part of it deeper than {DEEPEST_INSIDE}, cannot be stored: "
+    "store parts of it as text, or in documents of their own"
+)
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?\d+)(\.\d+)?([eE][-+]?\d+)?|(-?Infinity|NaN)')
 #: Without one of these there is no number in the text that needs a look: 16 digits, an exponent, a constant.
@@ -39,14 +48,40 @@ _SAFE_DIGITS = 15
 _SAFE_EXPONENT = 22
 
 
-def arguments(text: bytes) -> tuple[Argument, ...]:
+class Inexact(ValueError):
+    """A value cannot be stored exactly.
+
+    Args:
+        why: what is wrong with it and the remedy.
+        steps: where in the value it is, as far as that is known.
+    """
+
+    def __init__(self, why: str, steps: Steps = ()) -> None:
+        super().__init__(why)
+        self.why = why
+        self.steps = steps
+
+    def at(self, key: str, steps: Steps) -> OutOfRange:
+        """Return the error for a value at this place of a document."""
+        return OutOfRange(key, absolute((*steps, *self.steps)), self.why)
+
+    def within(self, key: str, steps: Steps, place: Step | None) -> OutOfRange:
+        """Return the error for an element of a container, whose place in it may be unknown."""
+        return OutOfRange(key, absolute(steps), self.why) if place is None else self.at(key, (*steps, place))
+
+
+def arguments(text: bytes, deepest: int = DEEPEST_INSIDE) -> tuple[Argument, ...]:
     """Return a JSON value as the scripts take it, its numbers exact.
 
+    Args:
+        text: the value.
+        deepest: how many levels it may have.
+
     Raises:
-        ValueError: a number cannot be stored.
+        Inexact: a number cannot be stored, or the value is nested too deep.
     """
-    if text.count(b"[") + text.count(b"{") > DEEPEST:
-        _check_depth(text)
+    if text.count(b"[") + text.count(b"{") > deepest and depth(text) > deepest:
+        raise Inexact(TOO_DEEP)
     if is_simple(text):
         return (text, "0")
     stubborn: list[str] = []
@@ -55,7 +90,11 @@ def arguments(text: bytes) -> tuple[Argument, ...]:
     for match in _TOKEN.finditer(text):
         if match[1] is None and match[4] is None:
             continue
-        exact = _number(match, stubborn)
+        try:
+            exact = _number(match, stubborn)
+        except Inexact as error:
+            error.steps = _place_of(text, match[0].decode())
+            raise
         if exact is not None:
             parts += [text[end : match.start()], exact]
             end = match.end()
@@ -75,12 +114,12 @@ def _number(match: re.Match[bytes], stubborn: list[str]) -> bytes | None:
     """Return the text to write instead of this number, or None to leave it."""
     whole, fraction, exponent, constant = match.groups()
     if constant is not None:
-        msg = f"{constant.decode()} cannot be stored as JSON: use None or text"
-        raise ValueError(msg)
+        msg = "NaN and infinities cannot be stored as JSON: use None or text"
+        raise Inexact(msg)
     if fraction is None and exponent is None:
         if len(whole) > 18 and int(whole) not in INT64:  # noqa: PLR2004 - 18 digits always fit
             msg = "an integer outside signed 64 bits cannot be stored exactly: use text"
-            raise ValueError(msg)
+            raise Inexact(msg)
         return None
     if exponent is None and len(whole) + len(fraction) <= _SAFE_DIGITS:
         return None
@@ -95,42 +134,54 @@ def _places(text: bytes, stubborn: list[str]) -> list[tuple[Steps, str]]:
     """Return where the doubles that need a repair are, and what to add to them."""
     wanted = set(stubborn)
     found = []
-    for steps, number in _floats(json.loads(text, parse_float=_Number), ()):
+    for steps, number in _numbers(json.loads(text, parse_float=_Number), ()):
         if number in wanted:
             if unwritable(steps) is not None:
-                msg = f"the double at {absolute(steps)} cannot be stored exactly below a name like this: use text"
-                raise ValueError(msg)
+                msg = "this double cannot be stored exactly below a name like this: use text"
+                raise Inexact(msg, steps)
             _, tail = exact_texts(float(number))
             found.append((steps, tail or "0.0"))
     return found
 
 
+def _place_of(text: bytes, number: str) -> Steps:
+    """Return where a number is in a text that has it."""
+    value = json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+    return next((steps for steps, found in _numbers(value, ()) if found == number), ())
+
+
 class _Number(str):
-    """A double's text, to tell it from a string."""
+    """A number's text, to tell it from a string."""
 
     __slots__ = ()
 
 
-def _floats(value: Any, steps: Steps) -> Iterator[tuple[Steps, str]]:
+def _numbers(value: Any, steps: Steps) -> Iterator[tuple[Steps, str]]:
     if isinstance(value, _Number):
         yield steps, value
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _floats(item, (*steps, index))
+            yield from _numbers(item, (*steps, index))
     elif isinstance(value, dict):
         for name, item in value.items():
-            yield from _floats(item, (*steps, name))
+            yield from _numbers(item, (*steps, name))
 
 
-def _check_depth(text: bytes) -> None:
-    depth = 0
+def levels(operation: Operation) -> int:
+    """Return how deep a document is at least that has had this operation: its place counts as well."""
+    texts = () if operation.script == "bytes.append" else operation.arguments
+    return len(operation.steps) + 1 + max((depth(text) for text in texts if isinstance(text, bytes)), default=0)
+
+
+def depth(text: bytes) -> int:
+    """Return how many containers are around the innermost value of a JSON text."""
+    level = deepest = 0
     for match in re.finditer(rb'"(?:[^"\\]|\\.)*"|([\[{])|[\]}]', text):
         if match[0][:1] == b'"':
             continue
-        depth += 1 if match[1] else -1
-        if depth > DEEPEST:
-            msg = f"a value nested deeper than {DEEPEST} cannot be stored: store parts of it as text"
-            raise ValueError(msg)
+        level += 1 if match[1] else -1
+        deepest = max(deepest, level)
+    return deepest
 
 
 def cut_out(text: bytes | None, steps: Steps) -> bytes | None:
@@ -154,7 +205,7 @@ def exact_texts(value: float) -> tuple[str, str | None]:
     """Return the text RedisJSON reads as this double, and what must be added to it if no such text exists.
 
     Raises:
-        ValueError: the value is not finite.
+        ValueError: the value cannot be stored, as if it is not finite.
     """
     shortest = repr(value)
     if value == 0 or _parse_text(shortest) == value:
@@ -219,5 +270,5 @@ def _split(size: float) -> tuple[str, str]:
         texts = _search(head), _search(size - head) if size > head else None
         if texts[0] is not None and texts[1] is not None:
             return texts[0], texts[1]
-    msg = f"{size!r} cannot be stored exactly: store it as text"
-    raise ValueError(msg)
+    msg = "this double cannot be stored exactly: use text"
+    raise Inexact(msg)

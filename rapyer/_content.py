@@ -142,12 +142,21 @@ class Baseline:
     def agrees(self, steps: Steps) -> None:
         """Take the value at this place from the document as it is now."""
         # A value elsewhere in the document that cannot be written is told when the block saves.
-        with suppress(PydanticSerializationError):
+        with suppress(PydanticSerializationError, msgspec.DecodeError):
             self._text = _grafted(self._text, self._dump(), steps)
 
     def changes(self) -> list[Operation]:
-        """Return the operations that make it what the document is now."""
-        return list(changes(self._text, self._dump()))
+        """Return the operations that make it what the document is now.
+
+        Raises:
+            Inexact: something of that cannot be stored.
+        """
+        text = self._dump()
+        try:
+            return list(changes(self._text, text))
+        except msgspec.DecodeError:  # NaN and infinities are no JSON
+            _codec.arguments(text, _codec.DEEPEST)
+            raise
 
 
 def _grafted(old: bytes, new: bytes, steps: Steps) -> bytes:
@@ -188,4 +197,8 @@ def changes(old: bytes, new: bytes, steps: Steps = ()) -> Iterator[Operation]:
         if present is not None and text[:1] == b"{" and bytes(present)[:1] == b"{":
             yield from changes(bytes(present), text, (*steps, name))
         else:
-            yield Operation("value.set", steps, _codec.arguments(text), name)
+            try:
+                arguments = _codec.arguments(text)
+            except _codec.Inexact as error:
+                raise _codec.Inexact(error.why, (*steps, name, *error.steps)) from None
+            yield Operation("value.set", steps, arguments, name)

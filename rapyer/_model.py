@@ -14,10 +14,10 @@ from rapyer._ops import Operation
 from rapyer._pipeline import Pipeline
 from rapyer._placed import owner_of
 from rapyer.errors import CorruptDocument, KeyNotFound, UsageError
-from rapyer.types._base import decode, load_text
+from rapyer.types._base import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable
 
     from typing_extensions import Self
 
@@ -92,12 +92,16 @@ class AtomicRedisModel(Node):
         owner, text = owner_of(self), self._dump()
         if self._rules.deep:
             self._vet_text(text)
+        try:
+            arguments = _codec.arguments(text, _codec.DEEPEST if owner is None else _codec.DEEPEST_INSIDE)
+        except _codec.Inexact as error:
+            raise error.at(self.key, self._steps()) from None
         if owner is None:
-            operation = Operation("document.save", (), _codec.arguments(text))
+            operation = Operation("document.save", (), arguments)
         else:
             self._vet_above(self)
             place = owner._place_of(self, self._hint)
-            operation = Operation("value.set", owner._steps(), _codec.arguments(text), place)
+            operation = Operation("value.set", owner._steps(), arguments, place)
         document = self._document()
         written = await _calls.run(document, operation)
         if written is not None:
@@ -124,7 +128,7 @@ class AtomicRedisModel(Node):
             key = self.key
             self._become(key, await self._load_text(key))
         else:
-            text = await load_text(self._document(), self._steps())
+            text = await _calls.load_text(self._document(), self._steps())
             place = owner._place_of(self, self._hint)  # only now: a list may have moved it
             owner._put(place, decode(owner, place, text))
             self._agrees()
@@ -234,13 +238,6 @@ class AtomicRedisModel(Node):
         self._take_fields(shadow, names)
         for name in stored:
             _session.agrees(document, (*self._steps(), name))
-
-    def _check_fields(self, names: Mapping[str, Any]) -> None:
-        unknown = sorted(names.keys() - type(self).__pydantic_fields__.keys())
-        if unknown:
-            known = ", ".join(type(self).__pydantic_fields__)
-            msg = f"{type(self).__name__} has no field {', '.join(unknown)}; its fields are: {known}"
-            raise UsageError(msg)
 
     # -- by key ----------------------------------------------------------------------------------------------------
 

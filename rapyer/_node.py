@@ -128,10 +128,13 @@ class Node(_validity.Vetted):
     def _written(self, place: Step, _: Any) -> tuple[Argument, ...]:
         return self._field_arguments(self, str(place))
 
-    @staticmethod
-    def _field_arguments(model: Node, name: str) -> tuple[Argument, ...]:
-        writer = model._writers[name]
-        return _codec.arguments(model._unusual_text(name) if writer is None else writer(model.__dict__[name]))
+    def _field_arguments(self, model: Node, name: str) -> tuple[Argument, ...]:
+        """Return a field of a model, this one or its shadow, as the scripts take it."""
+        writer = self._writers[name]
+        try:
+            return _codec.arguments(model._unusual_text(name) if writer is None else writer(model.__dict__[name]))
+        except _codec.Inexact as error:
+            raise error.at(self.key, (*self._steps(), name)) from None
 
     def _field_text(self, name: str) -> bytes:
         writer = self._writers[name]
@@ -228,6 +231,13 @@ class Node(_validity.Vetted):
     def _check_key_stays(self, name: str) -> None:
         if owner_of(self) is None and _session.recording_of(self._document()) is not None:
             msg = f"{name!r} is the key of {type(self).__name__}: a pipeline cannot change it"
+            raise UsageError(msg)
+
+    def _check_fields(self, names: Mapping[str, Any]) -> None:
+        unknown = sorted(names.keys() - type(self).__pydantic_fields__.keys())
+        if unknown:
+            known = ", ".join(type(self).__pydantic_fields__)
+            msg = f"{type(self).__name__} has no field {', '.join(unknown)}; its fields are: {known}"
             raise UsageError(msg)
 
     def _check_key_is_not(self, names: Iterable[str]) -> None:

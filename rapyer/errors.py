@@ -97,19 +97,23 @@ class WrongType(RapyerError):
 
 
 class OutOfRange(RapyerError, ValueError):
-    """The result cannot be stored exactly: outside signed 64 bits, not finite, or not representable.
+    """The result cannot be stored exactly: outside signed 64 bits, not finite, nested too deep, or not representable.
 
     Args:
         key: the document's Redis key.
         path: the JSONPath of the value.
+        why: what is wrong with it and the remedy, where that is known.
     """
 
-    def __init__(self, key: str, path: str) -> None:
-        super().__init__(key, path)
+    def __init__(self, key: str, path: str, why: str = "") -> None:
+        super().__init__(key, path, why)
         self.key = key
         self.path = path
+        self.why = why
 
     def _message(self) -> str:
+        if self.why:
+            return f"{self.path} of {self.key!r}: {self.why}; nothing was written"
         return (
             f"{self.path} of {self.key!r} would leave what Redis can hold exactly (integers of signed "
             "64 bits, finite doubles); nothing was written: use a smaller value or store it as text"

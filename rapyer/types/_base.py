@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rapyer import _calls, _codec, _session
-from rapyer._dispatch import Where
-from rapyer._link import Linked, config_of
+from rapyer._link import Linked
 from rapyer._ops import Operation
-from rapyer._path import absolute, readable_part
 from rapyer._schema import element_reader, element_writer
-from rapyer.errors import CorruptDocument, PathNotFound, UsageError
+from rapyer.errors import CorruptDocument, UsageError
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
     from rapyer._link import Owner
     from rapyer._ops import Argument
-    from rapyer._path import Step, Steps
+    from rapyer._path import Step
     from rapyer._schema import Writer
 
 #: Values that nobody holds a link to.
@@ -121,9 +119,21 @@ class Plan:
         """Return the JSON text of a valid value."""
         return self._writer(value)
 
-    def arguments(self, value: Any) -> tuple[Argument, ...]:
-        """Return a valid value as the scripts take it."""
-        return _codec.arguments(self.dump(value))
+    def arguments(self, value: Any, owner: Any, place: Step | None = None) -> tuple[Argument, ...]:
+        """Return a valid value as the scripts take it.
+
+        Args:
+            value: what is to stand in a container.
+            owner: the container.
+            place: where in it, as far as that is known.
+
+        Raises:
+            OutOfRange: it cannot be stored exactly.
+        """
+        try:
+            return _codec.arguments(self._writer(value))
+        except _codec.Inexact as error:
+            raise error.within(owner.key, owner._steps(), place) from None
 
     def load(self, text: bytes) -> Any:
         """Return the plain value of a JSON text."""
@@ -234,7 +244,7 @@ class RedisType(Linked):
             PathNotFound: the value is gone.
             CorruptDocument: what is stored does not validate.
         """
-        return self._accept(await load_text(self._document(), self._steps()))
+        return self._accept(await _calls.load_text(self._document(), self._steps()))
 
     def _agrees(self) -> None:
         """Take notice that this is what Redis holds, wherever it stands by now."""
@@ -367,20 +377,6 @@ def decode(owner: Owner, place: Step, text: bytes) -> Any:
         raise CorruptDocument(owner._document().key) from error
 
 
-async def load_text(document: Any, steps: Steps) -> bytes:
-    """Read one value of a document as JSON text; 1 round trip, script `value.load`."""
-    key, ttl = document.key, _session.read_ttl(config_of(document))
-    readable = readable_part(steps)
-    path = absolute(readable)
-    script, arguments = ("value.load_refresh", (path, ttl)) if ttl else ("value.load", (path,))
-    caller = _session.dispatcher_of(document)
-    text = await caller.script(script, [key], arguments, Where(key, absolute(steps)))
-    value = _codec.cut_out(text, steps[len(readable) :])
-    if value is None:
-        raise PathNotFound(key, absolute(steps))
-    return value
-
-
 def _identity(value: Any) -> Any:
     return value
 
@@ -394,7 +390,6 @@ __all__ = [
     "decode",
     "elsewhere",
     "follow",
-    "load_text",
     "remembered",
     "watch",
 ]

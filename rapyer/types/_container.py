@@ -54,11 +54,11 @@ class Container(RedisType):
     def _decode(self, _: Step, text: bytes) -> Any:
         return self._element.load(text)
 
-    def _encode(self, _: Step, value: Any) -> tuple[Argument, ...]:
-        return self._element.arguments(self._element.validate(value))
+    def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
+        return self._element.arguments(self._element.validate(value), self, place)
 
-    def _written(self, _: Step, value: Any) -> tuple[Argument, ...]:
-        return self._element.arguments(value)
+    def _written(self, place: Step, value: Any) -> tuple[Argument, ...]:
+        return self._element.arguments(value, self, place)
 
     def _place_of(self, child: object, hint: Step) -> Step:
         raise NotImplementedError  # pragma: no cover - every container has its own

@@ -65,7 +65,7 @@ class RedisSet(Container, set[T]):
         return (str(len(texts)), *texts)
 
     def _texts_and_values(self, values: Iterable[Any]) -> tuple[Argument, ...]:
-        members = [(self._text(value), *self._element.arguments(value)) for value in values]
+        members = [(self._text(value), *self._element.arguments(value, self)) for value in values]
         return (str(len(members)), *(part for member in members for part in member))
 
     def _all_valid(self, *others: Iterable[Any]) -> set[Any]:

@@ -136,7 +136,7 @@ class RedisDict(Container, dict[str, T]):
             return
         valid = self._valid(value)
         if not self._remembered(value, key, present):
-            self._record("map.set_item", lambda: self._element.arguments(valid), member=str(key))
+            self._record("map.set_item", lambda: self._element.arguments(valid, self, key), member=str(key))
         dict.__setitem__(self, key, valid)
         self._link_at([key])
 
@@ -212,7 +212,7 @@ class RedisDict(Container, dict[str, T]):
             raise TypeError(msg)
 
     def _update_operations(self, entries: dict[str, Any]) -> list[Operation]:
-        values = [(key, self._element.arguments(value)) for key, value in entries.items()]
+        values = [(key, self._element.arguments(value, self, key)) for key, value in entries.items()]
         return _ops.update("map.update", self._steps(), values)
 
     # -- operations at once ----------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class RedisDict(Container, dict[str, T]):
         """
         self._check_key(key)
         valid = self._valid(value)
-        arguments = self._element.arguments(valid)
+        arguments = self._element.arguments(valid, self, key)
         await self._truth(lambda it: dict.__setitem__(it, key, valid), "map.set_item", *arguments, member=str(key))
         return self
 

@@ -123,7 +123,7 @@ class RedisList(Container, list[T]):
         """Insert; inside `pipeline()` into whatever the list is in Redis."""
         valid = self._valid(value)
         place = index.__index__()
-        self._record("list.insert", lambda: (str(place), *self._element.arguments(valid)))
+        self._record("list.insert", lambda: (str(place), *self._element.arguments(valid, self)))
         list.insert(self, place, valid)
         self._link_at([min(max(place + len(self) - 1 if place < 0 else place, 0), len(self) - 1)])
 
@@ -183,7 +183,7 @@ class RedisList(Container, list[T]):
             return
         valid = self._valid(value)
         if not self._remembered(value, place % len(self), present):
-            self._record("list.set_item", lambda: (str(place), *self._element.arguments(valid)))
+            self._record("list.set_item", lambda: (str(place), *self._element.arguments(valid, self, place)))
         list.__setitem__(self, place, valid)
         self._link_at([place])
 
@@ -211,7 +211,7 @@ class RedisList(Container, list[T]):
         return self
 
     def _count_and_values(self, values: list[Any]) -> tuple[Argument, ...]:
-        flat = [part for value in values for part in self._element.arguments(value)]
+        flat = [part for value in values for part in self._element.arguments(value, self)]
         return (str(len(values)), *flat)
 
     # -- operations at once ----------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class RedisList(Container, list[T]):
     async def ainsert(self, index: SupportsIndex, value: T) -> Self:
         """Insert before an index, outside means the nearest end; one round trip, `list.insert`; see `aappend`."""
         valid, place = self._valid(value), index.__index__()
-        arguments = (str(place), *self._element.arguments(valid))
+        arguments = (str(place), *self._element.arguments(valid, self, place))
         await self._truth(lambda it: list.insert(it, place, valid), "list.insert", *arguments)
         return self
 
@@ -290,7 +290,7 @@ class RedisList(Container, list[T]):
             IndexError: the list has no such element; nothing is changed.
         """
         valid, place = self._valid(value), index.__index__()
-        arguments = (str(place), *self._element.arguments(valid))
+        arguments = (str(place), *self._element.arguments(valid, self, place))
         await self._truth(lambda it: list.__setitem__(it, place, valid), "list.set_item", *arguments)
         return self
 

@@ -184,12 +184,14 @@ def test_text_without_doubles_is_not_touched(value: Any) -> None:
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_text_deeper_than_the_server_takes_is_refused(opening: bytes) -> None:
-    """127 levels are the most; brackets inside strings do not count."""
+    """127 levels are the most, fewer for a part of a document; brackets inside strings do not count."""
     closing = b"]" if opening == b"[" else b"}"
     deepest = opening * 127 + b"1" + closing * 127
-    assert _codec.arguments(deepest) == (deepest, "0")
+    assert _codec.arguments(deepest, _codec.DEEPEST) == (deepest, "0")
     with pytest.raises(ValueError, match="nested deeper than 127"):
-        _codec.arguments(opening + deepest + closing)
+        _codec.arguments(opening + deepest + closing, _codec.DEEPEST)
+    with pytest.raises(ValueError, match="a part of it deeper than 118"):
+        _codec.arguments(opening * 119 + b"1" + closing * 119)
     text = b'["' + b"[{" * 200 + b'"]'
     assert _codec.arguments(text) == (text, "0")
 
