@@ -217,7 +217,8 @@ def pk_text(value: Any) -> str:
 
 def check_config(cls: type[Any]) -> None:
     """Refuse options that would change how values are stored."""
-    wrong = sorted(name for name, value in STORAGE_CONFIG.items() if cls.model_config.get(name) != value)
+    fixed = {**STORAGE_CONFIG, "ser_json_temporal": cls.model_config.get("ser_json_temporal") and "iso8601"}
+    wrong = sorted(name for name, value in fixed.items() if cls.model_config.get(name) != value)
     if wrong:
         msg = f"{cls.__name__}.model_config cannot set {', '.join(wrong)}, on which the stored form depends"
         raise UsageError(msg)

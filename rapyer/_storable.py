@@ -123,6 +123,16 @@ def _tuple(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: st
     return {**schema, "items_schema": [_inside_set(item, handler, base, name) for item in schema["items_schema"]]}
 
 
+def _dict(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    # As text in front of a colon, such a key is not read back.
+    if schema.get("keys_schema", {}).get("type") in _UNREADABLE_KEYS:
+        raise unstorable(name)
+    return _rework_parts(schema, handler, base, name)
+
+
+_UNREADABLE_KEYS = frozenset({"tuple", "frozenset", "model", "dataclass"})
+
+
 def _inside_set(items: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     return items if items["type"] == "frozenset" else _uniform(rework(items, handler, base, name))
 
@@ -290,6 +300,7 @@ _CHANGES: dict[str, Callable[..., Any]] = {
     "datetime": _moment,
     "time": _moment,
     "set": _set,
+    "dict": _dict,
     "tuple": _tuple,
     "frozenset": _mutable,
     "definition-ref": _reference,

@@ -87,3 +87,19 @@ def test_config_of_the_stored_form():
 
         class Hexed(AtomicRedisModel):
             model_config = ConfigDict(ser_json_bytes="hex")
+
+    with pytest.raises(UsageError, match="ser_json_temporal"):
+
+        class Counted(AtomicRedisModel):
+            model_config = ConfigDict(ser_json_temporal="milliseconds")
+
+
+@pytest.mark.parametrize(
+    "kind", [dict[tuple[int, int], str], list[dict[frozenset[str], int]], Optional[dict[tuple, int]]]
+)
+def test_keys_that_are_not_read_back(kind):
+    """A dict whose keys are written as text that is no such key again is refused at class definition."""
+    with pytest.raises(UsageError, match=r"Grid\.cells"):
+
+        class Grid(AtomicRedisModel):
+            cells: kind
