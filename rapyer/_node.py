@@ -17,7 +17,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, ValidationError
 from rapyer import _classes, _codec, _content, _session, _storable, _validity
 from rapyer._ops import Operation
 from rapyer._placed import Placed, owner_of
-from rapyer._schema import FieldReaders, FieldWriters
+from rapyer._schema import FieldReaders, FieldWriters, InformedReader
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 from rapyer.types._base import STORAGE_CONFIG, decode, follow, remembered, watch
@@ -120,7 +120,10 @@ class Node(_validity.Vetted):
     def _decode(self, place: Step, text: bytes) -> Any:
         if place not in type(self).__pydantic_fields__:
             return json.loads(text)
-        return self._readers[str(place)].validate_json(text, by_name=True, by_alias=False)
+        reader = self._readers[str(place)]
+        if reader.__class__ is InformedReader:
+            reader = reader.knowing(self)
+        return reader.validate_json(text, by_name=True, by_alias=False)
 
     def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
         return self._field_arguments(self._shadow({str(place): value}), str(place))

@@ -5,13 +5,14 @@ Pydantic's own methods work on whole models; one field written through them cost
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pydantic import BaseModel, TypeAdapter
 
@@ -22,17 +23,91 @@ _SCALARS = frozenset({"bool", "int", "str"})
 _WRAPPERS = frozenset({"default", "nullable"})
 
 
-class FieldReaders(dict[str, SchemaValidator]):
+class FieldReaders(dict[str, "SchemaValidator | InformedReader"]):
     """Field name -> a validator of its values; made when first asked for."""
 
     def __init__(self, cls: type[BaseModel]) -> None:
         super().__init__()
         self._cls = cls
 
-    def __missing__(self, name: str) -> SchemaValidator:
+    def __missing__(self, name: str) -> SchemaValidator | InformedReader:
         """Make the reader of a field."""
-        self[name] = SchemaValidator(*_field(self._cls, name))
+        schema, config = _field(self._cls, name)
+        opened, definitions = _opened(schema)
+        told = _told(opened, name)
+        reader: Any = SchemaValidator(schema if told is opened else _closed(told, definitions), config)
+        self[name] = reader if told is opened else InformedReader(reader, name)
         return self[name]
+
+
+class InformedReader:
+    """A validator of a field some of whose validators may look at the model's other fields.
+
+    Args:
+        validator: it, with its validators told by `_told`.
+        name: the field.
+    """
+
+    def __init__(self, validator: SchemaValidator, name: str, data: Mapping[str, Any] | None = None) -> None:
+        self._validator = validator
+        self._name = name
+        self._data = data or {}
+
+    def knowing(self, model: BaseModel) -> InformedReader:
+        """Return this for a field of this model."""
+        others = {name: value for name, value in model.__dict__.items() if name != self._name}
+        return InformedReader(self._validator, self._name, others)
+
+    def validate_json(self, text: bytes, **options: Any) -> Any:
+        """Do what the validator does."""
+        token = _data.set(self._data)
+        try:
+            return self._validator.validate_json(text, **options)
+        finally:
+            _data.reset(token)
+
+    def validate_python(self, value: Any) -> Any:
+        """Do what the validator does."""
+        token = _data.set(self._data)
+        try:
+            return self._validator.validate_python(value)
+        finally:
+            _data.reset(token)
+
+
+_data: ContextVar[Mapping[str, Any]] = ContextVar("rapyer_data")
+
+
+class _Info:
+    """What a validator is told: Pydantic's account, and the fields that stand beside the validated one."""
+
+    def __init__(self, info: Any, name: str) -> None:
+        self.data = dict(_data.get({}))
+        self.field_name = name
+        self.context, self.config, self.mode = info.context, info.config, info.mode
+
+
+def _told(schema: Any, name: str) -> Any:
+    """Return a field's schema whose validators are told of the model's other fields; the same one if none asks."""
+    if _is_model(schema):
+        return schema  # has fields of its own to tell of
+    changed: dict[str, Any] = {}
+    function = schema.get("function")
+    if isinstance(function, dict) and function.get("type") == "with-info":
+        changed["function"] = {**function, "function": _informed(function["function"], name)}
+    for part in _SINGLE:
+        inner = schema.get(part)
+        if isinstance(inner, dict) and (told := _told(inner, name)) is not inner:
+            changed[part] = told
+    return {**schema, **changed} if changed else schema
+
+
+def _informed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        *others, info = arguments
+        return function(*others, _Info(info, name))
+
+    return call
 
 
 class FieldWriters(dict[str, "Writer | None"]):

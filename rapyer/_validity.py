@@ -95,6 +95,8 @@ class Vetted(Placed):
 
         def _dump(self, include: Any = None) -> bytes: ...
 
+        def _decode(self, place: Step, text: bytes) -> Any: ...
+
         def _field_text(self, name: str) -> bytes: ...
 
         def _place_of(self, child: object, hint: Step) -> Step: ...
@@ -183,7 +185,7 @@ class Vetted(Placed):
             self._vet_text(self._dump())
             return
         for name in deep & touched:
-            self._readers[name].validate_json(self._field_text(name), by_name=True, by_alias=False)
+            self._decode(name, self._field_text(name))
 
     def _vet_text(self, text: bytes) -> None:
         """Refuse to write a document, or a nested model, that would not validate."""

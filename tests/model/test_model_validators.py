@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 import pytest
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 import rapyer
 from rapyer import AtomicRedisModel
@@ -177,3 +177,52 @@ async def test_a_validator_may_assign():
     assert await Assigning.get(model.key) == model
     assert model.b == 8
     assert len(await Assigning.afind_keys()) == 1
+
+
+class Informed(AtomicRedisModel):
+    """Validators of fields that look at the fields beside them."""
+
+    low: int = 1
+    high: int = 5
+    tags: list[str] = []
+    seen: Any = None
+
+    @field_validator("high", "tags")
+    @classmethod
+    def fits(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what is too small for the field beside it."""
+        assert info.field_name in {"high", "tags"}
+        assert info.context is None
+        assert set(info.data) <= set(cls.model_fields) - {info.field_name}
+        if info.field_name == "high" and value < info.data["low"]:
+            msg = "upside down"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("low", mode="wrap")
+    @classmethod
+    def wrapped(cls, value: Any, handler: Any, info: ValidationInfo) -> Any:
+        """Look around."""
+        assert info.data is not None
+        return handler(value)
+
+
+async def test_validators_that_look_at_other_fields():
+    """Operations, blocks and reads of one field tell its validators of the others, as loading does."""
+    model = await Informed(low=2).save()
+    await model.high.increase()
+    await model.low.increase()
+    await model.tags.aappend("x")
+    await model.aupdate(high=7)
+    await model.high.load()
+    await model.tags.load()
+    async with model.pipeline():
+        model.high += 1
+        model.tags.append("y")
+        model.seen = 1
+    assert (model.low, model.high, model.tags) == (3, 8, ["x", "y"])
+    assert await Informed.get(model.key) == model
+    with pytest.raises(ValidationError, match="upside down"):
+        await model.high.increase(-6)
+    with pytest.raises(ValidationError, match="upside down"):
+        model.high = 1
