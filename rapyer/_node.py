@@ -242,6 +242,9 @@ class Node(_validity.Vetted):
             known = ", ".join(type(self).__pydantic_fields__)
             msg = f"{type(self).__name__} has no field {', '.join(unknown)}; its fields are: {known}"
             raise UsageError(msg)
+        if self.model_config.get("frozen"):
+            for name in names:
+                setattr(self, name, names[name])  # which Pydantic refuses
 
     def _check_key_is_not(self, names: Iterable[str]) -> None:
         keys = self._key_fields.intersection(names) if self._key_fields else None

@@ -240,7 +240,7 @@ async def test_extra_fields(bound, stored):
 
 
 async def test_frozen(bound, stored):
-    """A frozen model saves and loads; assigning is refused."""
+    """A frozen model saves and loads; assigning and updating are refused."""
 
     class Still(AtomicRedisModel):
         model_config = ConfigDict(frozen=True)
@@ -249,7 +249,11 @@ async def test_frozen(bound, stored):
     still = await Still(x=2).save()
     with pytest.raises(ValidationError):
         still.x = 3
-    assert (await Still.get(still.key)).x == 2
+    with pytest.raises(ValidationError, match="frozen"):
+        still.update(x=3)
+    with pytest.raises(ValidationError, match="frozen"):
+        await still.aupdate(x=3)
+    assert still.x == (await Still.get(still.key)).x == 2
     assert hash(still) == hash(Still(x=2))
 
 
