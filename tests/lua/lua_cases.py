@@ -207,6 +207,7 @@ VALUES = [
     ),
     _refused("value.set", "INDEX", ARRAY, "$.x", "$.x[3]", "2", "0"),
     _refused("value.set", "WRONG_TYPE", OBJECT, "$.x", "$.x[0]", "2", "0", rule="an object's element"),
+    _refused("value.set", "WRONG_TYPE", ARRAY, "$.x", "$.x.a", "2", "0", rule="an array's member"),
     *operation("value.clear", ARRAY, OBJECT, ("$.x", "array", "[]"), reply=["[]", None]),
     Case("value.load", "reads", ARRAY, (DOCUMENT,), ("$.x[2]",), "2.0", ARRAY),
     Case("value.load_refresh", "reads", ARRAY, (DOCUMENT,), ("$.x", ""), '[1,"a",2.0]', ARRAY),

@@ -4,7 +4,8 @@
 -- objects[key]: whether an earlier check of the same call found that the top level of that document is an object.
 local objects = {}
 
--- Refuses unless the member is there, or what it is to be in is an object. ARGV: path of the member or element, value.
+-- Refuses unless what the member is to be in is an object; an element has to be there. ARGV: path of the member or
+-- element, value.
 local function set_member(key, path, truth)
   local member, value = take(), take_value()
   local written = alone and succeeds("JSON.SET", key, member, value.text)
@@ -14,15 +15,13 @@ local function set_member(key, path, truth)
     return truth
   end
   if written or (path == "$" and objects[key]) then return apply end
-  local kind, code, detail = kind_at(key, member)
-  if code == "PATH_NOT_FOUND" then
-    kind, code, detail = kind_at(key, path)
-    if kind == "array" then return nil, "INDEX" end
-    -- An element is nothing that an object could be given.
-    if kind and (kind ~= "object" or string.find(member, "%[%-?%d+%]$")) then return nil, "WRONG_TYPE", kind end
-  end
+  local element = string.find(member, "%[%-?%d+%]$")
+  if element and kind_at(key, member) then return apply end
+  local kind, code, detail = kind_at(key, path)
   if not kind then return nil, code, detail end
-  if path == "$" then objects[key] = string.sub(member, 1, 2) == "$." end
+  if kind ~= (element and "array" or "object") then return nil, "WRONG_TYPE", kind end
+  if element then return nil, "INDEX" end
+  if path == "$" then objects[key] = true end
   return apply
 end
 
