@@ -27,7 +27,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from rapyer import _log
 from rapyer._combine import COMBINED, Group, ScriptCall
 from rapyer._nodes import elsewhere, nodes_of
-from rapyer._once import Ids
+from rapyer._once import Ids, known
 from rapyer._refused import ERRORS, Locate, Where, final
 from rapyer._registry import once_scripts, scripts
 from rapyer._sent import Care, Sent, told_of
@@ -155,25 +155,28 @@ class Dispatcher:
         once = None
         if script is not None:
             once = self._ids.new(keys[0])
-            keys, arguments = (*keys, once.record), (*arguments, *once.arguments)
+            keys, arguments = (*keys, once.record.key), (*arguments, *once.arguments)
         script = script or scripts()[name]
         packed = _pack(("EVALSHA", script.sha, str(len(keys)), *keys, *arguments))
         sent = Sent(packed, script, keys[0], once, 0 if script.repeatable else care.replicas)
         lane = self._lane or self._nodes.lane(keys[0])
-        for key in keys:
-            self._groups.pop(key, None)
+        if self._groups:
+            for key in keys:
+                self._groups.pop(key, None)
+        call = sent.start(lane)
         failure: BaseException | None = None
         try:
-            reply = await sent.by(lane)
+            reply = await call
         except (*FAILURES, NotReplicated) as error:
-            failure = error
+            failure = sent.named(error)
+        sent.ended(call)
         try:
             if failure is not None:
                 reply = await self._go_on(sent, lane, failure)
         except FAILURES as error:
-            self._ids.known(sent)
+            known(sent)
             raise told_of(sent, final(name, error, where, keys)) from error
-        self._ids.known(sent)
+        known(sent)
         return reply
 
     async def _go_on(self, sent: Sent, lane: Lane, error: BaseException) -> Any:

@@ -13,14 +13,9 @@ from __future__ import annotations
 import os
 import time
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
-
-import msgspec
+from typing import Protocol
 
 from rapyer._keys import record_key
-
-if TYPE_CHECKING:
-    from rapyer._ops import Argument
 
 #: Seconds that go into one record, and seconds it is kept after a place in it was used first.
 PERIOD = 60
@@ -33,16 +28,64 @@ MOST_RECORDS = 4096
 _KEEP = str(KEEP * 1000)
 
 
-class Once(msgspec.Struct, frozen=True):
+class _Record:
+    """The answers for one document and one period.
+
+    Attributes:
+        period: which.
+        key: where they are.
+        free: places that the next operations may use.
+    """
+
+    __slots__ = ("free", "key", "period")
+
+    def __init__(self, key: str, period: int) -> None:
+        self.period = period
+        self.key = record_key(key, period)
+        self.free: list[str] = []
+
+
+class Once:
     """One operation.
 
     Attributes:
-        record: the key of its record.
+        record: where its answer is kept.
+        place: in which place there.
         arguments: what follows the arguments of the plain script: place, id, expiry.
     """
 
-    record: str
-    arguments: tuple[Argument, ...]
+    __slots__ = ("arguments", "place", "record")
+
+    def __init__(self, record: _Record, place: str, number: str) -> None:
+        self.record = record
+        self.place = place
+        self.arguments = (place, number, _KEEP)
+
+
+class Ids:
+    """The operation ids of one client and loop."""
+
+    def __init__(self) -> None:
+        self._name = os.urandom(9).hex()
+        self._numbers = count(1)
+        self._records: dict[str, _Record] = {}
+
+    def new(self, key: str) -> Once:
+        """Return a new operation on a document."""
+        period = int(time.time() / PERIOD)
+        record = self._records.get(key)
+        if record is None or record.period != period:
+            record = self._open(key, period)
+        # The id ends with what no number has in it: none is the beginning of another.
+        number = f"{next(self._numbers):x}."
+        return Once(record, record.free.pop() if record.free else f"{self._name}{number}", number)
+
+    def _open(self, key: str, period: int) -> _Record:
+        self._records.pop(key, None)
+        if len(self._records) >= MOST_RECORDS:
+            del self._records[next(iter(self._records))]
+        record = self._records[key] = _Record(key, period)
+        return record
 
 
 class Answered(Protocol):
@@ -52,33 +95,8 @@ class Answered(Protocol):
     unsure: bool
 
 
-class Ids:
-    """The operation ids of one client and loop."""
-
-    def __init__(self) -> None:
-        self._name = os.urandom(9).hex()
-        self._numbers = count(1)
-        self._free: dict[str, list[str]] = {}
-
-    def new(self, key: str) -> Once:
-        """Return a new operation on a document."""
-        record = record_key(key, int(time.time() / PERIOD))
-        number = f"{next(self._numbers):x}"
-        free = self._free.get(record)
-        # The id ends with what no number has in it: none is the beginning of another.
-        place = free.pop() if free else f"{self._name}{number}"
-        return Once(record, (place, f"{number}.", _KEEP))
-
-    def known(self, sent: Answered) -> None:
-        """Take note that a call ended: its place is free, unless a copy of the call may still be on its way."""
-        once = sent.once
-        if once is None or sent.unsure:
-            return
-        place = str(once.arguments[0])
-        free = self._free.get(once.record)
-        if free is not None:
-            free.append(place)
-            return
-        if len(self._free) >= MOST_RECORDS:
-            del self._free[next(iter(self._free))]
-        self._free[once.record] = [place]
+def known(sent: Answered) -> None:
+    """Take note that a call ended: its place is free, unless a copy of the call may still be on its way."""
+    once = sent.once
+    if once is not None and not sent.unsure:
+        once.record.free.append(once.place)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rapyer._lane import Lane
     from rapyer._once import Once
     from rapyer._script import Script
+    from rapyer._wire import Call
 
 
 class Care(msgspec.Struct, frozen=True):
@@ -50,8 +51,8 @@ class Sent:
         self.unsure = False
         self.until = math.inf if once is None else asyncio.get_running_loop().time() + LONGEST
 
-    async def by(self, lane: Lane, first: bytes = b"") -> Any:
-        """Send it and return its reply.
+    def start(self, lane: Lane, first: bytes = b"") -> Call:
+        """Send it; `ended` is to be told how the call that is returned ended.
 
         Args:
             lane: where to.
@@ -59,14 +60,26 @@ class Sent:
         """
         way = replicated(lane, self.replicas) if self.replicas else lane
         repeatable = self.once is not None or self.script.repeatable
-        call = way.call(self.packed, repeatable=repeatable, first=first, until=self.until)
+        return way.call(self.packed, repeatable=repeatable, first=first, until=self.until)
+
+    def ended(self, call: Call) -> None:
+        """Take note of whether a call of it was sent and may have run without an answer."""
+        if call.unsure and self.once is not None:
+            self.unsure = True
+
+    def named(self, error: BaseException) -> BaseException:
+        """Return the error of a call; one of a lane that knows no keys gets the key."""
+        return NotReplicated(self.key, error.wanted, error.found) if isinstance(error, NotReplicated) else error
+
+    async def by(self, lane: Lane, first: bytes = b"") -> Any:
+        """Send it and return its reply."""
+        call = self.start(lane, first)
         try:
             return await call
         except NotReplicated as error:
-            raise NotReplicated(self.key, error.wanted, error.found) from None
+            raise self.named(error) from None
         finally:
-            if self.once is not None and call.unsure:
-                self.unsure = True
+            self.ended(call)
 
 
 def told_of(sent: Sent, error: BaseException) -> BaseException:
