@@ -26,20 +26,21 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from rapyer import _log
 from rapyer._combine import COMBINED, Group, ScriptCall
-from rapyer._nodes import elsewhere, nodes_of
+from rapyer._nodes import nodes_of
 from rapyer._once import Ids, known
 from rapyer._refused import ERRORS, Locate, Where, final
 from rapyer._registry import once_scripts, scripts
 from rapyer._sent import Care, Sent, told_of
+from rapyer._trip import elsewhere
 from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from rapyer._lane import Lane
-    from rapyer._nodes import Trip
     from rapyer._ops import Argument
     from rapyer._script import Script
+    from rapyer._trip import Trip
 
 
 #: How often a call loads its script before it gives up.

@@ -25,8 +25,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AskError,
-    AuthenticationError,
-    ClusterDownError,
     MovedError,
     RedisClusterException,
     RedisError,
@@ -39,17 +37,13 @@ from rapyer._lane import PASSING, TRIES, Lane
 from rapyer._replicas import ReplicatedLane
 from rapyer._sentinel import is_sentinel
 from rapyer._tasks import to_its_end
-from rapyer._wire import REFUSALS
-from rapyer.errors import OutcomeUnknown
+from rapyer._trip import LONGEST_PAUSE, Trip, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Seconds a call is sent on for each try that the client's `retry` allows.
 SECONDS_A_TRY = 1.0
-#: The longest pauses before the first and before any later repetition, in seconds; they are random below.
-FIRST_PAUSE = 0.005
-LONGEST_PAUSE = 0.1
 #: Redirections that are followed without a pause.
 QUICK_TURNS = 3
 #: Seconds between two questions for all slots, and seconds that one node has to answer.
@@ -57,44 +51,7 @@ ASK_EVERY = 0.05
 ASK_SECONDS = 1.0
 ASKING = b"*1\r\n$6\r\nASKING\r\n"
 
-_ELSEWHERE = (AskError, TryAgainError, ClusterDownError, *REFUSALS, *PASSING)
 _UNREACHABLE = (RedisError, RedisClusterException, OSError, asyncio.TimeoutError)
-
-
-def elsewhere(error: BaseException) -> bool:
-    """Whether a call that failed like this ran nowhere, and may elsewhere or later."""
-    return isinstance(error, _ELSEWHERE) and not isinstance(error, (OutcomeUnknown, AuthenticationError))
-
-
-class Trip:
-    """One call that is sent on.
-
-    Attributes:
-        first: what has to be written directly before it next time.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._end = self._loop.time() + seconds
-        self._turns = 0
-        self.first = b""
-
-    def turn(self, error: BaseException) -> None:
-        """Count one more failure; raise it when the time is over."""
-        self._turns += 1
-        self.first = b""
-        if self._loop.time() >= self._end:
-            raise error
-
-    def bound(self, moment: float) -> None:
-        """Let it end at that moment of the loop's clock at the latest."""
-        self._end = min(self._end, moment)
-
-    async def pause(self, quick: int = 0) -> None:
-        """Wait a little, longer each time, after that many turns that are taken at once."""
-        if self._turns > quick:
-            longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._turns - quick, 10))
-            await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret
 
 
 class Single:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rapyer import _keys, _session
 from rapyer._dispatch import FAILURES, Where, dispatcher
+from rapyer._trip import elsewhere
 from rapyer.errors import ServerError
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ async def _walk_until_still(caller: Dispatcher, prefix: str) -> AsyncIterator[st
             if before and before == await _owners(caller):
                 return
         except FAILURES as error:
+            if not elsewhere(error):
+                raise
             trip.turn(error)
             await trip.pause()
         else:
