@@ -36,8 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if connections.SERVER == "cluster":
         for item in items:
             if marker := item.get_closest_marker("one_server"):
-                [reason] = marker.args
-                item.add_marker(pytest.mark.skip(reason=f"about one server: {reason}"))
+                item.add_marker(pytest.mark.skip(reason=": ".join(("about one server", *marker.args))))
 
 
 @pytest.fixture(scope="session")

@@ -186,7 +186,7 @@ NEW = [
 ]
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("the documents are in slots of their own")
 @pytest.mark.parametrize("put", NEW)
 async def test_a_new_model_put_in(bound, put):
     """What a block does to a new model before it puts it in stands where it was put, and nowhere else."""
@@ -200,7 +200,7 @@ async def test_a_new_model_put_in(bound, put):
     await _same(home)
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("the documents are in slots of their own")
 async def test_a_saved_model_put_in(bound):
     """A model that the block saves as a document is copied in: both get what is theirs."""
     home = await Home().save()
@@ -227,7 +227,7 @@ class Group(AtomicRedisModel):
     best: Optional[Named] = None
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("the documents are in slots of their own")
 async def test_a_changed_document_put_in(bound):
     """What was done to a document by its key is not lost when it is put into another model."""
     await Named(name="ada").save()

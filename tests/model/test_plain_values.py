@@ -93,7 +93,6 @@ def _model(annotation):
     return type("Holder", (AtomicRedisModel,), {"__annotations__": {"v": annotation, "n": int}, "n": 0})
 
 
-@pytest.mark.one_server
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("case", CASES)
 async def test_changed_in_place(bound, case, whole):
@@ -110,7 +109,6 @@ async def test_changed_in_place(bound, case, whole):
     assert model.model_dump_json() == (await cls.get(model.key)).model_dump_json()
 
 
-@pytest.mark.one_server
 async def test_nothing_else_touches_it(bound):
     """A change in place is stored by `rapyer.pipeline()`, too, where it is all that the block does."""
     model = await _model(Any)(v=[1]).save()
@@ -197,7 +195,6 @@ async def test_no_longer_valid(bound):
     assert await type(model).get(model.key) == model
 
 
-@pytest.mark.one_server
 async def test_an_inner_block_that_raises(bound):
     """What an inner block changed in place is taken back; what the outer one changed stays."""
     model = await _model(Any)(v=[1]).save()
@@ -238,7 +235,7 @@ async def test_what_an_open_model_has_besides(bound):
     assert other.z == [1, 2]
 
 
-@pytest.mark.one_server
+@pytest.mark.one_server("the documents are in slots of their own")
 async def test_a_document_in_a_plain_value(bound):
     """A model that the block saves as a document is one, also if it stands in a plain value, too."""
     model = await _model(Any)(v=None).save()
