@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from _bench_sides import Compared, Side
 
 TASKS = 64
-OPERATIONS = ("get", "increase")
+OPERATIONS = ("save", "get", "aupdate", "increase", "pipeline")
 PERCENTS: dict[int, float | None] = {50: None, 99: 1.0}  # and the most that rapyer's may be of bare redis-py's
 
 

@@ -128,6 +128,10 @@ CASES = (
     _case(
         "set.adiscard", lambda m: m.marks.adiscard("b"), ("JSON.ARRINDEX", "$.marks", '"b"'), ("JSON.DEL", "$.marks[1]")
     ),
+    _case(
+        "set.aremove", lambda m: m.marks.aremove("b"), ("JSON.ARRINDEX", "$.marks", '"b"'), ("JSON.DEL", "$.marks[1]")
+    ),
+    _case("set.aclear", lambda m: m.marks.aclear(), ("JSON.CLEAR", "$.marks")),
     _case("set.apop", lambda m: m.marks.apop(), ("JSON.ARRPOP", "$.marks")),
     _case("value.save", lambda m: m.tags.save(), ("JSON.SET", "$.tags", '["a","b","c"]')),
     _case("value.load", lambda m: m.tags.load(), ("JSON.GET", "$.tags")),

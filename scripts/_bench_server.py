@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from rapyer import _keys
 from rapyer._registry import scripts
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "number.divide_double": ("$.x", "3.0"),
     "number.floor_divide": ("$.n", "2"),
     "number.increase": ("$.n", "1"),
+    "number.increase_each": ("$.n", "3", "1", "2", "3"),
     "number.increase_double": ("$.x", "1.0"),
     "number.modulo": ("$.n", "2"),
     "number.multiply": ("$.n", "3"),
@@ -65,15 +67,36 @@ _THREE = ("1", "0", "number.increase", "$.n", "1", "1", "0", "map.set_item", "$.
 BATCH = ("1", "", "refuse", "0", "0", "3", *_THREE, "1", "0", "value.set", "$", "$.s", '"x"', "0", "0", "")
 
 
+LOCK, QUEUE = _keys.lock_key(KEY, "default"), _keys.queue_key(KEY, "default")
+_HELD = ("HSET", LOCK, "owner", "token", "fence", "7", "info", "")
+_NOBODY = ("channel", "", "", "", "")  # to hand the lock to
+#: Keys, what the script takes, and whether the lock is held before.
+LOCKS: Mapping[str, tuple[list[str], tuple[str, ...], bool]] = {
+    "lock.acquire": ([KEY, LOCK, QUEUE], ("token", "30000", "", "", "channel", ""), False),
+    "lock.note": ([LOCK], ("channel", "3"), True),
+    "lock.release": ([KEY, LOCK, QUEUE], ("token", "7", "", *_NOBODY), True),
+    "lock.renew": ([LOCK], ("fence", "7", "30000"), True),
+    "lock.save": ([KEY, LOCK, QUEUE], ("", "1", "7", "1", "value.set", "$", "$.n", "8", "0", *_NOBODY), True),
+}
+
+
 def calls() -> dict[str, tuple[list[str], Sequence[str]]]:
     """Return keys and arguments of a call of each script."""
     found: dict[str, tuple[list[str], Sequence[str]]] = {
         name: ([KEY], ("", "0", *arguments)) for name, arguments in OPERATIONS.items()
     }
     found |= {name: ([KEY], arguments) for name, arguments in READS.items()}
+    found |= {name: (keys, arguments) for name, (keys, arguments, _) in LOCKS.items()}
     found["batch.apply"] = ([KEY], BATCH)
     found["document.duplicate"] = ([f"Server:copy:{number}" for number in range(10)], ("", TEXT, "0", ""))
     return found
+
+
+def before(name: str, keys: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the commands that make everything ready for a call: one document, and the lock held or free."""
+    gone = [key for key in (*keys, LOCK) if key != KEY]
+    held = [_HELD] if name in LOCKS and LOCKS[name][2] else []
+    return [("JSON.SET", KEY, "$", TEXT), ("DEL", *gone), *held]
 
 
 async def measure(client: Redis) -> list[dict[str, Any]]:
@@ -81,19 +104,18 @@ async def measure(client: Redis) -> list[dict[str, Any]]:
     known = scripts()
     results = []
     for name, (keys, arguments) in sorted(calls().items()):
-        times = [await _round(client, known[name].sha, keys, arguments) for _ in range(ROUNDS)]
+        call = ("EVALSHA", known[name].sha, str(len(keys)), *keys, *arguments)
+        times = [await _round(client, [*before(name, keys), call]) for _ in range(ROUNDS)]
         results.append({"script": name, "microseconds": statistics.median(times), "rounds": times})
     return results
 
 
-async def _round(client: Any, sha: str, keys: Sequence[str], arguments: Sequence[str]) -> float:
+async def _round(client: Any, commands: Sequence[Sequence[str]]) -> float:
     await client.config_resetstat()
     async with client.pipeline(transaction=False) as pipe:
         for _ in range(CALLS):
-            pipe.execute_command("JSON.SET", KEY, "$", TEXT)
-            if len(keys) > 1:
-                pipe.execute_command("DEL", *keys)
-            pipe.execute_command("EVALSHA", sha, str(len(keys)), *keys, *arguments)
+            for command in commands:
+                pipe.execute_command(*command)
         await pipe.execute()
     found = await client.info("commandstats")
     return float(found["cmdstat_evalsha"]["usec_per_call"])

@@ -9,18 +9,26 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+import _bench_blocks
 import _bench_cases
 import _bench_latency
+import _bench_operations
 import _bench_peers
+import _bench_server
 import plot
 import redis_stack
+from rapyer import types
+from rapyer._registry import scripts
+from rapyer.types import RedisBytes
 
 SCRIPTS = Path(redis_stack.__file__).resolve().parent
 SECONDS = 100
+GROUPS = (_bench_cases.CASES, _bench_blocks.CASES, _bench_operations.CASES)
 
 
 def run(script: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -65,8 +73,8 @@ def test_bench_runs_every_case(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(file.read_text(encoding="utf-8"))
     assert {"host", "python", "packages", "server", "method"} <= found.keys()
-    assert {"save", "save_new", "get", "block_300", "list.aappend"} <= {result["case"] for result in found["results"]}
-    assert {"batch.apply", "document.load"} <= {result["script"] for result in found["server"]}
+    assert {case.name for cases in GROUPS for case in cases} == {result["case"] for result in found["results"]}
+    assert scripts().keys() == {result["script"] for result in found["server"]}
     measured = [*found["results"], *found["latency"], *found["costs"]]
     assert all(result["bare"] > 0 and result["rapyer"] > 0 for result in measured)
     drawn = set(re.findall(r">(\w+)</text>", plot.drawing(found)))
@@ -82,8 +90,9 @@ def test_bench_tells_percentiles_of_single_calls(tmp_path):
     found = json.loads(file.read_text(encoding="utf-8"))
     assert not found["results"]
     latency = {(each["case"], each["percent"]): each for each in found["latency"]}
-    assert latency.keys() == {(case, percent) for case in ("get", "increase") for percent in (50, 99)}
-    for case in ("get", "increase"):
+    operations = ("save", "get", "aupdate", "increase", "pipeline")
+    assert latency.keys() == {(case, percent) for case in operations for percent in (50, 99)}
+    for case in operations:
         half, most = latency[case, 50], latency[case, 99]
         assert half["bare"] <= most["bare"]
         assert half["rapyer"] <= most["rapyer"]
@@ -109,6 +118,44 @@ def test_percentile_is_a_time_that_so_many_do_not_exceed(percent, expected):
     """Of the times 1 to 100 in any order, exactly so many percent do not exceed the percentile."""
     assert _bench_latency.percentile([*range(51, 101), *range(1, 51)], percent) == expected
     assert _bench_latency.percentile([7.0], percent) == 7
+
+
+def test_bench_has_every_operation():
+    """Every awaited operation of a field type has a case."""
+    builtin = {"int": int, "float": float, "str": str, "datetime": datetime, "list": list, "dict": dict, "set": set}
+    of_all = {name for name in dir(RedisBytes) if not hasattr(bytes, name)}
+    wanted = {
+        f"{name}.{operation}"
+        for name, plain in builtin.items()
+        for operation in dir(getattr(types, f"Redis{name.title()}"))
+        if not (operation.startswith("_") or hasattr(plain, operation) or operation in of_all)
+    }
+    assert {"int.increase", "set.aremove", "dict.apopitem"} <= wanted
+    assert wanted <= {case.name for case in _bench_operations.CASES}
+
+
+async def test_bench_has_every_script(bound):
+    """Every script has a call, which is not refused: a lock that it needs is held, one that it takes is free."""
+    calls = _bench_server.calls()
+    assert calls.keys() == scripts().keys()
+    for name, (keys, arguments) in calls.items():
+        for command in _bench_server.before(name, keys):
+            await bound.execute_command(*command)
+        answer = await bound.execute_command("EVALSHA", scripts()[name].sha, len(keys), *keys, *arguments)
+        if name.startswith("lock."):
+            assert answer in (1, [1], [1, None]) or (answer[0], answer[1][0]) == (0, b"token"), name
+    assert await bound.exists(_bench_server.LOCK) == 0
+
+
+@pytest.mark.parametrize("case", _bench_blocks.CASES, ids=lambda case: case.name)
+async def test_bench_blocks_leave_the_same(bound, case):
+    """Both sides of a block leave the same document behind."""
+    bare, ours = case.bare(bound), case.rapyer(bound)
+    for side in (bare, ours):
+        await side.prepare(1, 1)
+        await side.once(0, 5)
+    documents = [await bound.execute_command("JSON.GET", key) for key in ("Bare:0", ours.keys[0])]
+    assert json.loads(documents[0]) == json.loads(documents[1])
 
 
 @pytest.mark.slow
