@@ -65,6 +65,7 @@ LAYERS = {
     "_placed": 7.9,
     "_node": 8,
     "_blocks": 8,
+    "_keyed": 8.1,
     "_model": 8.5,
     "_observe": 8.2,
     "_setup": 8.8,
