@@ -49,6 +49,7 @@ end
 local function checked(key, reply)
   if not reply then return nil, "KEY_NOT_FOUND" end
   if type(reply) == "table" and reply.err then
+    if string.find(reply.err, "Unknown", 1, true) then return error(reply.err) end -- the server has no RedisJSON
     local kind = redis.call("TYPE", key).ok
     if kind == "none" then return nil, "KEY_NOT_FOUND" end
     if kind ~= "ReJSON-RL" then return nil, "WRONG_TYPE", kind end
