@@ -28,11 +28,11 @@ from rapyer import _log
 from rapyer._combine import COMBINED, Group, ScriptCall
 from rapyer._nodes import nodes_of
 from rapyer._once import Ids, known
-from rapyer._refused import ERRORS, Locate, Where, final
+from rapyer._refused import ERRORS, Locate, Where, final, server_error
 from rapyer._registry import once_scripts, scripts
 from rapyer._sent import Care, Sent, told_of
 from rapyer._trip import elsewhere
-from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError, UsageError
+from rapyer.errors import NotReplicated, OutcomeUnknown, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -217,7 +217,7 @@ class Dispatcher:
         try:
             return await lane.call(packed, repeatable=True)
         except ResponseError as error:
-            raise ServerError(str(arguments[0]), str(error)) from error
+            raise server_error(str(arguments[0]), str(error)) from error
 
     async def primaries(self) -> Sequence[Lane]:
         """Return the servers that keys are on, for `command`."""

@@ -24,9 +24,9 @@ GET_ONE = (
     "use Redis Stack 7.2 or newer (`docker run -p 6379:6379 redis/redis-stack-server:7.4.0-v1`), "
     "Redis 8, or load the RedisJSON module"
 )
-# What scripts meet that no `init_rapyer` went before: no RedisJSON, or a server that does not know their first line.
+# What is met where no `init_rapyer` went before: no RedisJSON, or a server too old for the first line of scripts.
 _LACKS = "the server has no RedisJSON with JSON.MERGE, or is older than Redis 7"
-_UNFIT = re.compile(r"Unknown \w* ?command called from script|Error compiling script")
+_UNFIT = re.compile(r"Unknown \w* ?command called from script|Error compiling script|unknown type name")
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -70,6 +70,11 @@ PLACES: Mapping[type[Exception], str] = {
 }
 
 
+def server_error(name: str, message: str) -> ServerError:
+    """Return the error for what the server says by itself; one that nothing runs on is told with the remedy."""
+    return ServerError(name, f"{_LACKS}: {GET_ONE}" if _UNFIT.search(message) else message)
+
+
 def final(name: str, error: BaseException, where: Where | Locate | str, keys: Sequence[str]) -> BaseException:
     """Return what a caller gets for the failure of a call.
 
@@ -89,8 +94,7 @@ def final(name: str, error: BaseException, where: Where | Locate | str, keys: Se
 
 def _mapped(name: str, message: str, where: Where | Locate | str, keys: Sequence[str]) -> Exception:
     if not message.startswith("RAPYER_"):
-        unfit = _UNFIT.search(message)
-        return ServerError(name, f"{_LACKS}: {GET_ONE}" if unfit else message)
+        return server_error(name, message)
     code, index, detail = message.removeprefix("RAPYER_").split(" ", 2)
     make = ERRORS.get(code)
     if make is None:
@@ -103,4 +107,4 @@ def _mapped(name: str, message: str, where: Where | Locate | str, keys: Sequence
     return make(where if isinstance(where, Where) else where(int(index)), detail)
 
 
-__all__ = ["ERRORS", "GET_ONE", "Locate", "Where", "final"]
+__all__ = ["ERRORS", "GET_ONE", "Locate", "Where", "final", "server_error"]

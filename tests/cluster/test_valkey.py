@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 import rapyer
 import redis_stack
@@ -54,9 +55,15 @@ def started(tmp_path):
 
 async def test_without_a_json_module(started):
     """The error says what is missing: the module, whatever the server's brand."""
+    client = Redis.from_url(started())
     with pytest.raises(ServerError, match="has no RedisJSON"):
-        await rapyer.init_rapyer(started())
+        await rapyer.init_rapyer(client)
+    AtomicRedisModel.Meta.redis = client  # as a model that has it from its `Meta`, without init
+    for call in (Doc().save, Doc().load, Doc.afind_keys):
+        with pytest.raises(ServerError, match="has no RedisJSON"):
+            await call()
     await rapyer.teardown_rapyer()
+    await client.aclose()
 
 
 async def test_with_the_module_of_redis_stack(started):
