@@ -7,6 +7,7 @@ no value of their own. Threads may define models and set options at the same tim
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,6 +34,8 @@ DEFAULTS: Mapping[str, Any] = {
 _CAREFUL = frozenset({"exactly_once", "min_replicas"})
 #: Held while options are handed down, so that a model that is defined meanwhile has them, too.
 _changing = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child must not begin with a lock that a thread of its parent holds
+    os.register_at_fork(before=_changing.acquire, after_in_parent=_changing.release, after_in_child=_changing.release)
 
 
 class RedisConfig:

@@ -2,6 +2,8 @@
 """Finding documents, `rapyer.get`, expiry, and the inheritance of `Meta`."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
@@ -438,15 +440,39 @@ def test_options_and_threads():
             errors.append(error)
         return kept
 
-    with ThreadPoolExecutor(3) as pool:
-        made = [pool.submit(define) for _ in range(3)]
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(define) for _ in range(2)]
         try:
-            for number in range(1, 400):
+            for number in range(1, 60):
                 Parent.Meta.lock_lease = number
         finally:
             stop.set()
         leases = {config.lock_lease for future in made for config in future.result()}
-    assert (errors, leases) == ([], {399})
+    assert (errors, leases) == ([], {59})
+
+
+def test_options_in_a_forked_child():
+    """A child that is forked while threads define models can define some itself."""
+    code = """
+import os, threading
+from rapyer import RedisConfig
+
+def define():
+    while True:
+        RedisConfig(parent)
+
+parent = RedisConfig()
+for _ in range(2):
+    threading.Thread(target=define, daemon=True).start()
+for _ in range(10):
+    child = os.fork()
+    if not child:
+        RedisConfig(parent, ttl=1)
+        os._exit(0)
+    os.waitpid(child, 0)
+os._exit(0)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_unknown_options():
