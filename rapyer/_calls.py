@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _codec
@@ -98,7 +99,7 @@ def apply(
     """Run operations as one script, all or none, then read; 1 round trip.
 
     Args:
-        entries: what to do, in order.
+        entries: what to do, in order, at least one operation.
         reads: what to read afterwards.
         skip_missing: whether operations on documents that are gone are left out instead of refused.
 
@@ -106,16 +107,14 @@ def apply(
         the JSON texts read, empty where there is nothing, and what the last operation answered.
     """
     batch = Batch(entries, reads, "skip" if skip_missing else "refuse")
-    caller = dispatcher_of((entries or reads)[0][0])
+    caller = dispatcher_of(entries[0][0])
     care = batch.care() if is_careful() else None
+    return caller.script("batch.apply", tuple(batch.keys), batch.arguments, partial(_where, entries), care)
 
-    def where(index: int) -> Where:
-        if not entries:
-            return Where(reads[0][0].key)
-        document, operation = entries[index]
-        return Where(document.key, operation.path)
 
-    return caller.script("batch.apply", batch.keys, batch.arguments, where, care)
+def _where(entries: Sequence[tuple[Document, Operation]], index: int) -> Where:
+    document, operation = entries[index]
+    return Where(document.key, operation.path)
 
 
 async def load_text(document: Document, steps: Steps) -> bytes:

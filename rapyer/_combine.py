@@ -129,16 +129,17 @@ class Group:
     """Calls of one operation on one place, sent as one, or alone as what each of them is.
 
     Attributes:
-        futures: what the callers await.
-        amounts: what each caller has of its own: the last of ARGV.
+        future: what the only caller awaits, while nobody has joined; a lane handles it as any call's.
         name: the script that each of them calls.
         keys: its KEYS.
-        head: its ARGV without the last.
+        head: its ARGV without the last, which each caller has of its own.
     """
 
-    __slots__ = ("__dict__", "_alone", "_lane", "_sender", "_where", "amounts", "futures", "head", "keys", "name")
+    __slots__ = (
+        *("__dict__", "_alone", "_amounts", "_futures", "_lane", "_sender", "_where"),
+        *("future", "head", "keys", "name"),
+    )
 
-    future = None
     repeatable = False
     tries = 0
     first = b""
@@ -155,25 +156,37 @@ class Group:
         sender: Sender,
         lane: Lane,
     ) -> None:
+        self.future: Future[Any] | None = future
         self.name = name
         self.keys = keys
         self.head = arguments[:-1]
         self._where = where
         self._sender = sender
         self._lane = lane
-        self.futures = [future]
-        self.amounts = [arguments[-1]]
+        self._futures: list[Future[Any]] | None = None
+        self._amounts: Sequence[Argument] = arguments[-1:]
         # A first caller whose words have no bytes is told at once: a lane could not.
-        self._alone = sender.pack(self, self.amounts)
+        self._alone = sender.pack(self, self._amounts)
 
-    @property
-    def room(self) -> bool:
-        """Whether another may join.
+    def joined(self, future: Future[Any], amount: Argument) -> bool:
+        """Add a caller, if there is room: not among those that nobody waits for, nor where tries are partly used up."""
+        futures = self._futures
+        if futures is None:
+            first = self.future
+            if first is None or self.tries or first.done():
+                return False
+            self.future = None
+            self._futures, self._amounts = [first, future], [*self._amounts, amount]
+            return True
+        if len(futures) >= MOST or self.tries or (futures[-1].done() and self.given_up()):
+            return False
+        futures.append(future)
+        self._amounts.append(amount)  # type: ignore[attr-defined]  # a list by now
+        return True
 
-        Not in a group that the lane passes over, nobody being left in it, nor in one whose tries are partly used up.
-        """
-        futures = self.futures
-        return len(futures) < MOST and not self.tries and not (futures[-1].done() and self.given_up())
+    def _callers(self) -> list[tuple[Future[Any], Argument]]:
+        futures = self._futures or ([] if self.future is None else [self.future])
+        return [pair for pair in zip(futures, self._amounts, strict=True) if not pair[0].done()]
 
     # -- what a lane asks a call -----------------------------------------------------------------------------------
 
@@ -181,28 +194,27 @@ class Group:
     def packed(self) -> bytes:
         """The command; nobody joins from now on."""
         self._sender.shut(self)
-        if any(future.done() for future in self.futures):
-            left = [pair for pair in zip(self.futures, self.amounts, strict=True) if not pair[0].done()]
-            self.futures, self.amounts = map(list, zip(*left, strict=True))
-            self._alone = b""  # it was the first one's
-        if len(self.futures) == 1 and self._alone:
+        if self._futures is None:
             return self._alone
-        return self._sender.pack(self, self.amounts)
+        left = self._callers()
+        self._futures, self._amounts = map(list, zip(*left, strict=True))
+        return self._sender.pack(self, self._amounts)
 
     def given_up(self) -> bool:
         """Whether nobody waits any more; nobody joins then."""
-        given_up = all(future.done() for future in self.futures)
-        if given_up:
-            self._sender.shut(self)
-        return given_up
+        for future in self._futures or (self.future,):
+            if future is not None and not future.done():
+                return False
+        self._sender.shut(self)
+        return True
 
     def callers(self) -> int:
         """Return how many wait for it."""
-        return sum(not future.done() for future in self.futures)
+        return len(self._callers())
 
     def answer(self, reply: Any) -> None:
         """Give each caller its answer."""
-        futures = self.futures
+        futures = self._futures or ()
         if len(futures) == 1:
             futures[0].set_result(reply)
             return
@@ -220,9 +232,7 @@ class Group:
         sender = self._sender
         sender.shut(self)
         mends = sender.mends(error)
-        for future, amount in zip(self.futures, self.amounts, strict=True):
-            if future.done():
-                continue
+        for future, amount in self._callers():
             own = own_error(error)
             if mends:
                 packed = sender.pack(self, (amount,))

@@ -95,10 +95,8 @@ class Dispatcher:
         groups = self._groups
         if name in COMBINED and len(keys) == 1:
             group = groups.get(keys[0])
-            if group is not None and group.head == arguments[:-1] and group.name == name and group.room:
-                group.futures.append(future)
-                group.amounts.append(arguments[-1])
-            else:
+            joins = group is not None and group.head == arguments[:-1] and group.name == name
+            if group is None or not joins or not group.joined(future, arguments[-1]):
                 group = groups[keys[0]] = Group(future, name, keys, arguments, where, self, lane)
                 lane.send(group)
             return future

@@ -176,7 +176,7 @@ class Lane:
         while waiting and size < HIGH_WATER:
             call = waiting[0]
             future = call.future
-            if call.given_up() if future is None else future.done():
+            if (future is None or future.done()) and call.given_up():
                 waiting.popleft()
                 continue
             try:

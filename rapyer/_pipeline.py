@@ -98,6 +98,7 @@ class Pipeline(Generic[T]):
         recording, self._recording = self._recording, None
         if recording is not None:
             _session._recording.reset(self._token)
+            self._token = None
         try:
             if kind is None and recording is not None and recording.completed():
                 outcomes = _Outcomes(recording)

@@ -303,7 +303,11 @@ class Immutable(RedisType):
 
     def _taken(self, owner: Owner, place: Step, text: bytes) -> Self:
         """Put what Redis holds into this value's place and return it linked."""
-        value = self._linked_as(decode(owner, place, text), owner, place)
+        return self._take(owner, place, decode(owner, place, text))
+
+    def _take(self, owner: Owner, place: Step, new: Any) -> Self:
+        """Put a plain value into this value's place and return it linked."""
+        value = self._linked_as(new, owner, place)
         if place.__class__ is int:
             return self._taken_in_list(owner, value)
         owner._put(place, value)

@@ -54,7 +54,8 @@ class RedisInt(Immutable, int):
             raise TypeError(msg)
         if self._of_key:
             self._check_key_stays()
-        self._check(amount)
+        if amount not in _codec.INT64:
+            raise OutOfRange(self.key, self.json_path)
         recording = self._recording() if _session.is_recording() else None
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
@@ -64,7 +65,8 @@ class RedisInt(Immutable, int):
         if owner._guarded:
             self._vet(self._checked_sum(amount))
         reply = await _calls.change(owner, place, "number.increase", _decimal(amount))
-        return self._taken(owner, place, reply[0])
+        # The script saw to it that this is an integer; where more is asked for, the model reads it.
+        return self._taken(owner, place, reply[0]) if owner._guarded else self._take(owner, place, int(reply[0]))
 
     def _checked_sum(self, amount: int) -> int:
         result = int(self) + amount
