@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,13 +48,13 @@ class Vigil:
             self._rest -= 1
             return
         self._awake = True
-        self._end = self._loop.time() + LONGEST
+        self._end = monotonic() + LONGEST
         self._loop.call_soon(self._look)
 
     def _look(self) -> None:
         if not self._due:
             self._awake, self._vain = False, 0
-        elif self._loop.time() < self._end:
+        elif monotonic() < self._end:
             self._loop.call_soon(self._look)
         else:
             self._awake = False

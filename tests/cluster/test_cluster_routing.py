@@ -379,7 +379,9 @@ async def test_teardown_with_calls_under_way(world, once):
     docs = await saved(10)
     nodes = world.nodes
     with rapyer.exactly_once() if once else nullcontext():
-        calls = [asyncio.create_task(call) for doc in docs for call in (doc.load(), doc.n.increase(), doc.save())]
+        # So many that they cannot all be answered by then.
+        coroutines = [call for doc in docs * 50 for call in (doc.load(), doc.n.increase(), doc.save())]
+        calls = [asyncio.create_task(call) for call in coroutines]
     await asyncio.sleep(0)
     await rapyer.teardown_rapyer()
     _, pending = await asyncio.wait(calls, timeout=1)

@@ -35,7 +35,7 @@ class Day(AtomicRedisModel):
     at: Key[datetime]
 
 
-class Order(AtomicRedisModel):
+class Parcel(AtomicRedisModel):
     """A field is the hash tag of its key."""
 
     shop: str
@@ -62,7 +62,7 @@ CHANGES = [
     (lambda: Counter(number=1), lambda counter: counter.number.increase()),
     (lambda: Rate(rate=0.5), lambda rate: rate.rate.increase()),
     (lambda: Day(at=NOON), lambda day: day.at.aadd(timedelta(days=1))),
-    (lambda: Order(shop="a"), lambda order: order.shop.aappend("b")),
+    (lambda: Parcel(shop="a"), lambda order: order.shop.aappend("b")),
 ]
 
 
@@ -98,9 +98,9 @@ async def test_in_another_document_they_are_fields(bound):
 STRAYS = [
     (User, "User:a", {"name": "b"}),
     (Counter, "Counter:01", {"number": 1}),
-    (Order, "Order:{a}:1", {"shop": "b"}),
-    (Order, "Order:{a}:1", {"shop": ""}),
-    (Order, "Order:1", {"shop": "a"}),
+    (Parcel, "Parcel:{a}:1", {"shop": "b"}),
+    (Parcel, "Parcel:{a}:1", {"shop": ""}),
+    (Parcel, "Parcel:1", {"shop": "a"}),
 ]
 
 
@@ -121,6 +121,6 @@ async def test_a_document_under_another_key(bound, write, cls, key, content):
 
 async def test_keys_of_all_kinds_come_back(bound):
     """A document with a key of any type is found under its key."""
-    for model in (User(name="ü:{}"), Counter(number=-5), Rate(rate=1e22), Day(at=NOON), Order(shop="a b")):
+    for model in (User(name="ü:{}"), Counter(number=-5), Rate(rate=1e22), Day(at=NOON), Parcel(shop="a b")):
         await model.save()
         assert await type(model).get(model.key) == model
