@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import weakref
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,7 @@ class Lock:
         if not self._lost:
             return False
         uncancel = getattr(self._task, "uncancel", None)  # came with Python 3.11
-        return uncancel is None or uncancel() <= self._cancelling
+        return uncancel is None or uncancel() <= self._cancelling or not _COUNTED
 
     # -- leaving ---------------------------------------------------------------------------------------------------
 
@@ -233,6 +234,10 @@ def _check_terms(action: str, timeout: float | None, lease: float) -> None:
     if not is_seconds(lease):
         msg = f"lease of lock {action!r} cannot be {lease!r}: give seconds, at least 0.001 and less than 1e14"
         raise UsageError(msg)
+
+
+#: Whether cancellations are counted well: on Python 3.10 a backport may count them, and others do not take theirs back.
+_COUNTED = sys.version_info >= (3, 11)
 
 
 def _cancelling(task: Any) -> int:
