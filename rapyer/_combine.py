@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import ResponseError
@@ -125,6 +126,12 @@ def end(future: Future[Any], error: BaseException) -> None:
         future.exception()  # a caller that is cancelled meanwhile is no reason for a message in the log
 
 
+@lru_cache(maxsize=1024)
+def _shared(head: tuple[Argument, ...]) -> tuple[Argument, ...]:
+    """Return one and the same object for equal ones: many calls that wait differ in their keys only."""
+    return head
+
+
 class Group:
     """Calls of one operation on one place, sent as one, or alone as what each of them is.
 
@@ -159,7 +166,7 @@ class Group:
         self.future: Future[Any] | None = future
         self.name = name
         self.keys = keys
-        self.head = arguments[:-1]
+        self.head = _shared(tuple(arguments[:-1]))
         self._where = where
         self._sender = sender
         self._lane = lane
