@@ -25,12 +25,13 @@ async def test_waiters_outlive_a_failover():
         client = watch.master_for(servers.service, retry=Retry(ConstantBackoff(0.1), 100), socket_timeout=2)
         await rapyer.init_rapyer(client)
         doc = await Doc().save()
-        inside = asyncio.Event()
+        inside, killed = asyncio.Event(), asyncio.Event()
 
         async def hold():
-            async with Doc.lock_from_key(doc.key, lease=3):
+            # The lease outlives any failover, and the section the primary: nothing is granted that no replica has.
+            async with Doc.lock_from_key(doc.key, lease=60):
                 inside.set()
-                await asyncio.sleep(1)
+                await killed.wait()
 
         async def add():
             async with Doc.lock_from_key(doc.key, save_at_end=True) as mine:
@@ -41,6 +42,8 @@ async def test_waiters_outlive_a_failover():
         tasks += [asyncio.create_task(add()) for _ in range(12)]
         await asyncio.sleep(0.5)  # tickets and document are on the replicas
         servers.primary().kill()
+        await asyncio.sleep(1)  # the loss is known: a release on its way to a dying server may end in OutcomeUnknown
+        killed.set()
         await asyncio.wait_for(asyncio.gather(*tasks), 60)
         assert (await Doc.get(doc.key)).n == 12
         await rapyer.teardown_rapyer()
