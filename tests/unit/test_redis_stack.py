@@ -76,7 +76,7 @@ def parent_of(pid: int) -> int:
 
 def folder_of(port: int) -> Path:
     """Return the folder where the server keeps its files."""
-    return Path(ask(port, "CONFIG", "GET", "dir")["dir"])
+    return Path(ask(port, "CONFIG GET", "dir")["dir"])
 
 
 def launch(more: str = "", **options: Any) -> subprocess.Popen[str]:
@@ -119,13 +119,13 @@ def test_is_private(stack: redis_stack.RedisStack) -> None:
     """A server listens on 127.0.0.1 only, on a free port that is never Redis's usual one."""
     assert stack.kind == "private"
     assert (stack.host, stack.url) == ("127.0.0.1", f"redis://127.0.0.1:{stack.port}/0")
-    assert ask(stack.port, "CONFIG", "GET", "bind")["bind"] == "127.0.0.1"
+    assert ask(stack.port, "CONFIG GET", "bind")["bind"] == "127.0.0.1"
     assert REDIS_PORT not in _stack_private.PORTS
 
 
 def test_keeps_nothing(stack: redis_stack.RedisStack) -> None:
     """A server that was not asked to writes no data file."""
-    config = ask(stack.port, "CONFIG", "GET", "save", "appendonly")
+    config = ask(stack.port, "CONFIG GET", "save", "appendonly")
     assert config == {"save": "", "appendonly": "no"}
 
 
@@ -174,7 +174,7 @@ def test_takes_options(tmp_path: Path) -> None:
         redis.Redis(unix_socket_path=place) as client,
     ):
         assert client.ping()
-        assert ask(stack.port, "CONFIG", "GET", "save")["save"] == "60 1"
+        assert ask(stack.port, "CONFIG GET", "save")["save"] == "60 1"
 
 
 def test_tells_why_it_does_not_start() -> None:
