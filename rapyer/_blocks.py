@@ -148,6 +148,7 @@ class LockBlock(Generic[M]):
                 await lock.save_and_release(self._document, [] if baseline is None else self._changes(baseline))
                 if baseline is not None:
                     _session.agrees(self._document)  # a block around this one has nothing left to save
+                return
         except BaseException as failed:
             await lock.part(failed)
             raise

@@ -135,9 +135,9 @@ _elements = msgspec.json.Decoder(list[msgspec.Raw])
 class Baseline:
     """What a document is in Redis as far as this process knows, to be compared with what it has become."""
 
-    def __init__(self, dump: Callable[[], bytes]) -> None:
+    def __init__(self, dump: Callable[..., bytes]) -> None:
         self._dump = dump
-        self._text = dump()
+        self._text = dump(loaded=True)
 
     def agrees(self, steps: Steps) -> None:
         """Take the value at this place from the document as it is now."""

@@ -41,6 +41,9 @@ class Waiter(Protocol):
     def patient(self) -> bool: ...
 
     @property
+    def hurried(self) -> bool: ...
+
+    @property
     def entered(self) -> bool: ...
 
     @property

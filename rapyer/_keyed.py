@@ -103,13 +103,18 @@ class Keyed(Node):
 
     @classmethod
     def _read_document(cls, key: str, text: bytes) -> Self:
+        self = cls._read_content(key, text)
+        _set(self, "_own_pk", _keys.pk_of(cls.class_key_initials(), key))
+        return self
+
+    @classmethod
+    def _read_content(cls, key: str, text: bytes) -> Self:
+        """Return what a document holds, as a model that does not know its key."""
         try:
             self: Self = cls.__pydantic_validator__.validate_json(text, by_name=True, by_alias=False)
         except ValidationError as error:
             raise CorruptDocument(key) from error
-        pk = _keys.pk_of(cls.class_key_initials(), key)
-        _set(self, "_own_pk", pk)
-        if cls._key_fields and not self._makes(pk):
+        if cls._key_fields and not self._makes(_keys.pk_of(cls.class_key_initials(), key)):
             reason = ValueError(f"{' and '.join(sorted(cls._key_fields))} in it are those of another key")
             raise CorruptDocument(key) from reason
         return self

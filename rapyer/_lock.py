@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rapyer._group import Group
-    from rapyer._link import Document
     from rapyer._ops import Operation
     from rapyer._session import Held
 
@@ -57,11 +56,15 @@ class Lock:
         self._client = client
         self._config = config
         self._timeout = timeout
+        if timeout is not None and not timeout >= 0:
+            msg = f"timeout of lock {action!r} cannot be {timeout!r}: give seconds, 0 or more, or None"
+            raise UsageError(msg)
         if lease is None:
             lease = config.lock_lease
-        _check_terms(action, timeout, lease)
-        milliseconds, ttl = _session.milliseconds(lease), _session.read_ttl(config)
-        self.place = _place(key, action, lease, milliseconds, ttl)
+        elif not is_seconds(lease):
+            msg = f"lease of lock {action!r} cannot be {lease!r}: give seconds, at least 0.001 and less than 1e14"
+            raise UsageError(msg)
+        self.place = _place(key, action, lease, config.ttl if config.refresh_ttl else None)
         self._lost = False
         self._cancelling = 0
         self.held: Held | None = None
@@ -83,6 +86,11 @@ class Lock:
     def patient(self) -> bool:
         """Whether it waits at all."""
         return self._timeout != 0
+
+    @property
+    def hurried(self) -> bool:
+        """Whether its turn may end before it is known."""
+        return bool(self._timeout)
 
     # -- entering --------------------------------------------------------------------------------------------------
 
@@ -195,7 +203,7 @@ class Lock:
         care = _session.care_of(self._config)
         return None if care is None or not care.once else Care(once=True, replicas=0)
 
-    async def save_and_release(self, document: Document, changes: Sequence[Operation]) -> None:
+    async def save_and_release(self, document: Any, changes: Sequence[Operation]) -> None:
         """Write, give the lock back and hand it on in one script. Whatever this raises, `abandon` has to follow.
 
         Args:
@@ -206,7 +214,7 @@ class Lock:
             LockLost: the lock is held no more; nothing was written.
             KeyNotFound: the document is gone.
         """
-        if changes and document.key != self.place.key:
+        if changes and document._key_fields and document.key != self.place.key:
             msg = f"the block changed the key of {self.place.key!r}: save() a copy with another key instead"
             raise UsageError(msg)
         if any(change.writable_path is None for change in changes):
@@ -227,15 +235,6 @@ class Lock:
         _session._held.set(tuple([lock for lock in _session._held.get() if lock is not held]))
 
 
-def _check_terms(action: str, timeout: float | None, lease: float) -> None:
-    if timeout is not None and not timeout >= 0:
-        msg = f"timeout of lock {action!r} cannot be {timeout!r}: give seconds, 0 or more, or None"
-        raise UsageError(msg)
-    if not is_seconds(lease):
-        msg = f"lease of lock {action!r} cannot be {lease!r}: give seconds, at least 0.001 and less than 1e14"
-        raise UsageError(msg)
-
-
 #: Whether cancellations are counted well: on Python 3.10 a backport may count them, and others do not take theirs back.
 _COUNTED = sys.version_info >= (3, 11)
 
@@ -247,8 +246,9 @@ def _cancelling(task: Any) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _place(key: str, action: str, lease: float, milliseconds: str, ttl: str) -> Place:
-    return Place(key, action, _keys.lock_key(key, action), _keys.queue_key(key, action), lease, milliseconds, ttl)
+def _place(key: str, action: str, lease: float, ttl: float | None) -> Place:
+    lock_key, queue_key = _keys.lock_key(key, action), _keys.queue_key(key, action)
+    return Place(key, action, lock_key, queue_key, lease, _session.milliseconds(lease), _session.milliseconds(ttl))
 
 
 def _info(task: Any) -> str:

@@ -55,7 +55,7 @@ class Node(_validity.Vetted):
     if TYPE_CHECKING:
 
         @classmethod
-        def _read_document(cls, key: str, text: bytes) -> Self: ...
+        def _read_content(cls, key: str, text: bytes) -> Self: ...
 
     # -- the class -------------------------------------------------------------------------------------------------
 
@@ -150,14 +150,15 @@ class Node(_validity.Vetted):
             raise UsageError(msg)
         return text[len(json.dumps(name, ensure_ascii=False).encode()) + 2 : -1]
 
-    def _dump(self, include: Any = None) -> bytes:
+    def _dump(self, include: Any = None, *, loaded: bool = False) -> bytes:
+        # What was just loaded was validated, and asking for errors takes longer than writing a small document.
         return self.__pydantic_serializer__.to_json(
-            self, include=include, round_trip=True, by_alias=False, warnings="error"
+            self, include=include, round_trip=True, by_alias=False, warnings=False if loaded else "error"
         )
 
     def _become(self, key: str, text: bytes) -> None:
         """Become what Redis holds under this document's key."""
-        self._take_over(self._read_document(key, text))
+        self._take_over(self._read_content(key, text))
         _session.agrees(self._document())
 
     def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
@@ -269,7 +270,7 @@ class Node(_validity.Vetted):
             if text is None:
                 continue
             if name is None:
-                self._take_over(self._read_document(self.key, text))
+                self._take_over(self._read_content(self.key, text))
             else:
                 self._put(name, decode(self, name, text))
 

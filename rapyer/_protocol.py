@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
+from rapyer import _log
 from rapyer._dispatch import Where
+from rapyer.errors import RapyerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from rapyer._dispatch import Care, Dispatcher, Locate
     from rapyer._group import Place
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 Given: TypeAlias = "tuple[bytes, bytes, bytes]"
 #: What asking for a lock gives: milliseconds until the holder's lease ends, and what was given to whom, if anything.
 Answer: TypeAlias = "tuple[int, Given | None]"
+#: What saving gives: 1, then what was given to whom, if anything.
+Saved: TypeAlias = "tuple[int] | tuple[int, Given]"
 #: To whom a lock may be handed: channel of the caller, and of its own waiter token, lease, ttl, info.
 Heir: TypeAlias = "tuple[str, str, str, str, str]"
 #: What to save: the document's ttl as the scripts take it, the operations, and the care they are carried out with.
@@ -39,11 +46,12 @@ class LockScripts:
         self._caller = weakref.ref(caller)
         self._channel = channel
 
-    def acquire(self, place: Place, token: str, info: str, ticket: str) -> Awaitable[Answer]:
+    def acquire(self, place: Place, token: str, info: str, ticket: str) -> asyncio.Future[Answer]:
         """Take a lock or queue for it."""
         keys = (place.key, place.lock_key, place.queue_key)
         arguments = (token, place.lease_text, place.ttl, info, self._channel(place.key), ticket)
-        return self._call("lock.acquire", keys, arguments, "$")
+        answer: asyncio.Future[Answer] = self._call("lock.acquire", keys, arguments, "$")
+        return answer
 
     async def release(
         self, place: Place, token: str, fence: str, ticket: str, heir: Heir, care: Care | None = None
@@ -63,10 +71,8 @@ class LockScripts:
         held, *given = await self._call("lock.release", keys, arguments, "$", care)
         return bool(held), given[0] if given else None
 
-    async def save(
-        self, place: Place, fence: str, others: Sequence[Held], changes: Changes, heir: Heir
-    ) -> Given | None:
-        """Write changes and give a lock back; return to whom it was given.
+    def save(self, place: Place, fence: str, others: Sequence[Held], changes: Changes, heir: Heir) -> Awaitable[Saved]:
+        """Write changes and give a lock back; the answer tells to whom it was given.
 
         Args:
             place: the lock.
@@ -82,10 +88,10 @@ class LockScripts:
         for operation in operations:
             arguments += [operation.script, *operation.flat()]
         arguments += heir
-        _, *given = await self._call(
+        answer: Awaitable[Saved] = self._call(
             "lock.save", keys, arguments, lambda index: Where(place.key, operations[index].path), care
         )
-        return given[0] if given else None
+        return answer
 
     async def note(self, lock_key: str, waiting: int) -> None:
         """Note how many wait here."""
@@ -98,9 +104,18 @@ class LockScripts:
         arguments: Sequence[Argument],
         where: Locate | str,
         care: Care | None = None,
-    ) -> Awaitable[Any]:
+    ) -> Any:
         caller = self._caller()
         if caller is None:
             msg = "the client was torn down while a lock was in use"
             raise RedisConnectionError(msg)
         return caller.script(name, keys, arguments, where, care)
+
+
+@contextmanager
+def lease_may_end(place: Place) -> Iterator[None]:
+    """Let a lock that cannot be given back end with its lease, and say so."""
+    try:
+        yield
+    except (RapyerError, RedisError, OSError) as error:
+        _log.lock_not_returned(place.key, place.action, error)

@@ -16,23 +16,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from rapyer import _log
 from rapyer._census import Census
 from rapyer._group import Group
-from rapyer._protocol import LockScripts
+from rapyer._protocol import LockScripts, lease_may_end
 from rapyer._renewal import Renewals
 from rapyer._tasks import Errands, a_while
 from rapyer._wakes import Wakes
 from rapyer.errors import OutcomeUnknown, RapyerError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from rapyer._dispatch import Care, Dispatcher
     from rapyer._group import Place, Waiter
@@ -70,7 +68,7 @@ class Queues:
         """
         try:
             if not self._join(waiter):
-                self._open(waiter)
+                await self._open(waiter)
             return await waiter.turn
         except BaseException:
             await self._withdraw(waiter)
@@ -99,14 +97,21 @@ class Queues:
     def _new_token(self) -> str:
         return f"{self._station}:{next(self._numbers)}"
 
-    def _open(self, waiter: Waiter) -> None:
+    async def _open(self, waiter: Waiter) -> None:
         """Ask without a task: a lock that is free costs one call and no more."""
         group = self._new_group(waiter)
         queue = waiter.patient and self._wakes.listening(group.place.key)
         token, ticket, answer = self._asking(group, queue=queue)
         self.renewals.add(token, waiter, group.place.lease)
-        group.asker, group.asking = waiter, asyncio.ensure_future(answer)
-        group.asking.add_done_callback(partial(self._opened, waiter, token, ticket))
+        group.asker, group.asking = waiter, answer
+        opened = partial(self._opened, waiter, token, ticket)
+        if waiter.hurried:
+            answer.add_done_callback(opened)
+            return
+        try:
+            await answer
+        finally:
+            opened(answer)
 
     def _opened(self, waiter: Waiter, token: str, ticket: str, answer: asyncio.Future[Answer]) -> None:
         group, error = waiter.group, None if answer.cancelled() else answer.exception()
@@ -164,7 +169,7 @@ class Queues:
         token, ticket, answer = self._asking(group, queue=queue)
         self._answered(group, token, ticket, await answer)
 
-    def _asking(self, group: Group, *, queue: bool) -> tuple[str, str, Awaitable[Answer]]:
+    def _asking(self, group: Group, *, queue: bool) -> tuple[str, str, asyncio.Future[Answer]]:
         token, place = group.token, group.place
         first = group.first()
         info = "" if first is None else first.info
@@ -291,7 +296,7 @@ class Queues:
 
     async def _leave(self, place: Place, token: str, ticket: str) -> None:
         """Take a ticket out, or pass the lock on if it was given to it."""
-        with _lease_may_end(place):
+        with lease_may_end(place):
             await self._release_surely(place, token, ticket, (self._wakes.channel(place.key), "", "", "", ""))
 
     async def _release_surely(self, place: Place, token: str, ticket: str, heir: Heir) -> None:
@@ -351,7 +356,8 @@ class Queues:
             changes: what to write.
         """
         heir = self._heir(waiter)
-        self._released(waiter, await self._scripts.save(waiter.place, str(waiter.fence), others, changes, heir))
+        _, *given = await self._scripts.save(waiter.place, str(waiter.fence), others, changes, heir)
+        self._released(waiter, given[0] if given else None)
 
     async def give_back(self, waiter: Waiter, *, wait: bool = True) -> None:
         """Release if held, to the end, even when cancelled; where Redis is out of reach the lease ends by itself.
@@ -365,7 +371,7 @@ class Queues:
 
     async def _give_back(self, waiter: Waiter) -> None:
         try:
-            with _lease_may_end(waiter.place):
+            with lease_may_end(waiter.place):
                 await self._release_surely(waiter.place, waiter.token, "", self._heir(waiter))
         finally:
             self._released(waiter, None)
@@ -387,11 +393,3 @@ class Queues:
     async def close(self) -> None:
         """Close the wake-up connections."""
         await self._wakes.close()
-
-
-@contextmanager
-def _lease_may_end(place: Place) -> Iterator[None]:
-    try:
-        yield
-    except (RapyerError, RedisError, OSError) as error:
-        _log.lock_not_returned(place.key, place.action, error)

@@ -14,10 +14,12 @@
 local document, lock, queue = KEYS[1], KEYS[2], KEYS[3]
 local token, lease, ttl, info, channel, ticket = take(), take(), take(), take(), take(), take()
 
-local owner, passed = redis.call("HGET", lock, "owner"), nil
-local text, code, detail
+-- Mostly there is neither lock nor queue, which one command tells.
+local busy = redis.call("EXISTS", lock, queue) > 0
+local owner = busy and redis.call("HGET", lock, "owner")
+local passed, text, code, detail
 if not owner or owner == token then text, code, detail = checked(document, redis.pcall("JSON.GET", document)) end
-if (not owner or (owner == token and not text)) and redis.call("EXISTS", queue) == 1 then
+if busy and (not owner or (owner == token and not text)) and redis.call("EXISTS", queue) == 1 then
   passed = serve(document, lock, queue, channel, text)
   owner = redis.call("HGET", lock, "owner")
 end

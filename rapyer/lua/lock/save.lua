@@ -22,8 +22,9 @@ end
 
 local held, code, detail = check_locks(2)
 if not held then return fail(code, detail) end
-local writes = {}
-for i = 1, take_number() do
+local writes, count = {}, take_number()
+alone = count == 1
+for i = 1, count do
   local write_it, its_code, why = checked_change()
   if not write_it then return fail(its_code, why, i - 1) end
   writes[i] = write_it
