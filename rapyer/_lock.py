@@ -121,7 +121,7 @@ class Lock:
                 timer.cancel()
         place = self.place
         self.held = held = _session.Held(place.key, place.action, place.lock_key, str(self.fence), self._task)
-        _session._held.set((*_session._held.get(), held))
+        _session.hold(held)
         return text
 
     def _check(self) -> None:
@@ -226,13 +226,14 @@ class Lock:
             return
         self._queues.renewals.remove(self.token, self.place.lease)
         ttl = _session.milliseconds(config_of(document).ttl)
-        others = [lock for lock in _session.locks_on(self.place.key) if lock is not self.held]
+        others = () if self.held is None else _session.other_locks(self.held)
         await self._queues.save(self, others, (ttl, changes, _session.care_of(config_of(document))))
         self._leave()
 
     def _leave(self) -> None:
         held, self.held = self.held, None
-        _session._held.set(tuple([lock for lock in _session._held.get() if lock is not held]))
+        if held is not None:
+            _session.let_go(held)
 
 
 #: Whether cancellations are counted well: on Python 3.10 a backport may count them, and others do not take theirs back.

@@ -164,6 +164,22 @@ def locks_on(key: str) -> tuple[Held, ...]:
     return tuple([lock for lock in held if lock.key == key and lock.task is task])
 
 
+def hold(lock: Held) -> None:
+    """Have the running task hold a lock."""
+    _held.set((*_held.get(), lock))
+
+
+def let_go(lock: Held) -> None:
+    """Have the running task hold a lock no more."""
+    held = _held.get()
+    _held.set(() if held == (lock,) else tuple([other for other in held if other is not lock]))
+
+
+def other_locks(lock: Held) -> tuple[Held, ...]:
+    """Return the locks the running task holds on a document besides one."""
+    return () if _held.get() == (lock,) else tuple([other for other in locks_on(lock.key) if other is not lock])
+
+
 def begin_saving(document: Document, block: Saving) -> None:
     """Have a block told of what a document has in common with Redis, until `end_saving`."""
     _saving.setdefault(id(document), []).append(block)
