@@ -116,7 +116,7 @@ async def test_one_stopped_node_does_not_slow_the_others(own):
 
 
 async def test_what_the_library_adds_to_a_failover(own):
-    """A call that waits for an heir returns within a second of the moment at which the heir serves."""
+    """A call that waits for an heir returns soon after the moment at which the heir serves."""
     docs = await on_each(own)
     port, doc = next(iter(docs.items()))
     victim = own.servers.node(port)
@@ -132,7 +132,7 @@ async def test_what_the_library_adds_to_a_failover(own):
     serving = asyncio.create_task(asyncio.to_thread(served))
     with rapyer.exactly_once():
         assert await doc.n.increase() == 1
-    assert time.monotonic() - await serving < 1
+    assert time.monotonic() - await serving < 2  # cluster_figures.py measures it: less than 0.2 s
 
 
 async def test_a_cluster_that_is_down(own):

@@ -62,13 +62,13 @@ async def test_a_frozen_primary_costs_its_own_locks_alone():
             inside = []
 
             async def hold(doc, seconds):
-                async with doc.lock(save_at_end=True, lease=1.5):
+                async with doc.lock(save_at_end=True, lease=3):
                     inside.append(doc)
                     await asyncio.sleep(seconds)
                     doc.n = 1
 
             await asyncio.gather(frozen.save(), healthy.save())
-            lost, kept = asyncio.create_task(hold(frozen, 30)), asyncio.create_task(hold(healthy, 5))
+            lost, kept = asyncio.create_task(hold(frozen, 30)), asyncio.create_task(hold(healthy, 8))
             while len(inside) < 2:  # noqa: ASYNC110 - it is counted
                 await asyncio.sleep(0.01)
             servers.node(port).pause()

@@ -131,8 +131,8 @@ async def test_lease_of_a_dead_holder(clean, stored):
 async def test_live_holder_keeps_the_lock(clean, stored):
     """A holder that works longer than its lease keeps the lock."""
     doc = await Doc().save()
-    async with doc.lock(save_at_end=True, lease=1):
-        await asyncio.sleep(3)
+    async with doc.lock(save_at_end=True, lease=2):
+        await asyncio.sleep(5)
         doc.n = 1
     assert await stored(doc.key, "$.n") == 1
 
