@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,7 +15,6 @@ from rapyer._dispatch import Where
 from rapyer.errors import RapyerError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from rapyer._dispatch import Care, Dispatcher, Locate
@@ -50,8 +50,8 @@ class LockScripts:
         """Take a lock or queue for it."""
         keys = (place.key, place.lock_key, place.queue_key)
         arguments = (token, place.lease_text, place.ttl, info, self._channel(place.key), ticket)
-        answer: asyncio.Future[Answer] = self._call("lock.acquire", keys, arguments, "$")
-        return answer
+        answer: Awaitable[Answer] = self._call("lock.acquire", keys, arguments, "$")
+        return asyncio.ensure_future(answer)
 
     async def release(
         self, place: Place, token: str, fence: str, ticket: str, heir: Heir, care: Care | None = None
