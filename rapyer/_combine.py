@@ -19,14 +19,17 @@ from redis.exceptions import ResponseError
 
 from rapyer._lane import own_error
 from rapyer._refused import final
+from rapyer._registry import scripts
+from rapyer._sent import Sent
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rapyer._lane import Lane
     from rapyer._ops import Argument
     from rapyer._refused import Locate, Where
+    from rapyer._sent import Care
 
 #: Script -> the script that does it for many.
 COMBINED = {"number.increase": "number.increase_each"}
@@ -37,10 +40,10 @@ MOST = 500
 class Sender(Protocol):
     """Who sends calls."""
 
-    def mends(self, error: BaseException) -> bool:
-        """Whether a call that failed like this may go on."""
+    def mends(self, error: BaseException, *, again: bool = False) -> bool:
+        """Whether a call that failed like this may go on; `again`: it may be sent again, whatever happened."""
 
-    def mend(self, call: ScriptCall, error: BaseException) -> None:
+    def mend(self, call: Any, error: BaseException) -> None:
         """Let a call go on; it gets its outcome later."""
 
     def shut(self, group: Group) -> None:
@@ -68,6 +71,7 @@ class ScriptCall:
     __slots__ = ("__dict__", "future", "keys", "lane", "name", "packed", "repeatable", "sender", "where")
 
     # What a lane may ask of any call, and what is seldom another value.
+    care: Care | None = None
     tries = 0
     first = b""
     until = math.inf
@@ -118,6 +122,14 @@ class ScriptCall:
         """Give the caller the error that this failure is to it."""
         end(self.future, final(self.name, error, self.where, self.keys))
 
+    def sent(self) -> Sent:
+        """Return it as what may be sent several times."""
+        return Sent(self.packed, scripts()[self.name], self.keys[0])
+
+    def when_left(self, then: Callable[[], object]) -> None:
+        """Do something when nobody waits for it any more."""
+        self.future.add_done_callback(lambda _: then())
+
 
 def end(future: Future[Any], error: BaseException) -> None:
     """Give a caller an error, if there still is a caller."""
@@ -147,6 +159,7 @@ class Group:
         *("future", "head", "keys", "name"),
     )
 
+    care: Care | None = None
     repeatable = False
     tries = 0
     first = b""
@@ -175,9 +188,14 @@ class Group:
         # A first caller whose words have no bytes is told at once: a lane could not.
         self._alone = sender.pack(self, self._amounts)
 
-    def joined(self, future: Future[Any], amount: Argument) -> bool:
-        """Add a caller, if there is room: not among those that nobody waits for, nor where tries are partly used up."""
-        futures = self._futures
+    def joined(self, future: Future[Any], name: str, arguments: Sequence[Argument], care: Care | None) -> bool:
+        """Add a caller who asks for the same, if there is room.
+
+        There is none among those that nobody waits for, nor where tries are partly used up.
+        """
+        if self.head != arguments[:-1] or self.care != care or self.name != name:
+            return False
+        amount, futures = arguments[-1], self._futures
         if futures is None:
             first = self.future
             if first is None or self.tries or first.done():

@@ -16,8 +16,6 @@ import threading
 import weakref
 from contextlib import suppress
 from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis, RedisCluster
@@ -25,14 +23,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from rapyer import _log
+from rapyer._careful import Careful
 from rapyer._combine import COMBINED, Group, ScriptCall
 from rapyer._nodes import nodes_of
-from rapyer._once import Ids, known
-from rapyer._refused import ERRORS, Locate, Where, final, server_error
+from rapyer._once import Ids
+from rapyer._pack import pack
+from rapyer._refused import ERRORS, Locate, Where, server_error
 from rapyer._registry import once_scripts, scripts
-from rapyer._sent import Care, Sent, told_of
-from rapyer._trip import elsewhere
-from rapyer.errors import NotReplicated, OutcomeUnknown, UsageError
+from rapyer._sent import Care
+from rapyer.errors import NotReplicated, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from rapyer._lane import Lane
     from rapyer._ops import Argument
     from rapyer._script import Script
+    from rapyer._sent import Sent
     from rapyer._trip import Trip
 
 
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 MOST_LOADS = 10
 #: What a call can end with, the loss of its connection included.
 FAILURES = (RedisError, OSError)
-_UNSURE = (OutcomeUnknown, NotReplicated)
 
 
 class Dispatcher:
@@ -95,8 +94,7 @@ class Dispatcher:
         groups = self._groups
         if name in COMBINED and len(keys) == 1:
             group = groups.get(keys[0])
-            joins = group is not None and group.head == arguments[:-1] and group.name == name
-            if group is None or not joins or not group.joined(future, arguments[-1]):
+            if group is None or not group.joined(future, name, arguments, None):
                 group = groups[keys[0]] = Group(future, name, keys, arguments, where, self, lane)
                 lane.send(group)
             return future
@@ -104,8 +102,27 @@ class Dispatcher:
             for key in keys:
                 groups.pop(key, None)
         sha, repeatable = _callable()[name]
-        packed = _pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
+        packed = pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
         lane.send(ScriptCall(future, name, keys, where, self, lane, packed, repeatable))
+        return future
+
+    def _with_care(
+        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Where | Locate | str, care: Care
+    ) -> Awaitable[Any]:
+        future, groups = self._loop.create_future(), self._groups
+        combined = name in COMBINED and len(keys) == 1
+        group = groups.get(keys[0]) if combined else None
+        if group is not None and group.joined(future, name, arguments, care):
+            return future
+        once = self._ids.new(keys[0]) if care.once and name in once_scripts() else None
+        lane = self._lane or self._nodes.lane(keys[0])
+        call = Careful(future, name, keys, arguments, where, self, lane, care, once)
+        if groups:
+            for key in keys:
+                groups.pop(key, None)
+        if combined:
+            groups[keys[0]] = call
+        call.way(lane).send(call)
         return future
 
     def shut(self, group: Group) -> None:
@@ -117,66 +134,36 @@ class Dispatcher:
         """Return the command for one call, or for several as one."""
         key = group.keys[0]
         if len(amounts) == 1:
-            return _pack(("EVALSHA", _callable()[group.name][0], "1", key, *group.head, amounts[0]))
+            return pack(("EVALSHA", _callable()[group.name][0], "1", key, *group.head, amounts[0]))
         sha = _callable()[COMBINED[group.name]][0]
-        return _pack(("EVALSHA", sha, "1", key, *group.head, str(len(amounts)), *amounts))
+        return pack(("EVALSHA", sha, "1", key, *group.head, str(len(amounts)), *amounts))
 
-    def mends(self, error: BaseException) -> bool:
-        """Whether a call that failed goes on: its script is missing, or there may be another place for it."""
+    def mends(self, error: BaseException, *, again: bool = False) -> bool:
+        """Whether a call that failed goes on: it may be sent again, its script is missing, or it may go elsewhere."""
         missing = isinstance(error, NoScriptError)
         roams = self._nodes.roams and isinstance(error, FAILURES) and type(error) is not ResponseError
-        return (missing or roams) and not self._nodes.closed
+        return (again or missing or roams) and not self._nodes.closed
 
-    def mend(self, call: ScriptCall, error: BaseException) -> None:
+    def mend(self, call: ScriptCall | Careful, error: BaseException) -> None:
         """Let a call that failed go on; it gets its outcome later."""
         task = self._loop.create_task(self._mend(call, error), name="rapyer-call")
-        call.future.add_done_callback(lambda _: task.cancel())
+        call.when_left(task.cancel)
 
-    async def _mend(self, call: ScriptCall, error: BaseException) -> None:
+    async def _mend(self, call: ScriptCall | Careful, error: BaseException) -> None:
         try:
-            if call.name in COMBINED and isinstance(error, NoScriptError):
+            if call.care is None and call.name in COMBINED and isinstance(error, NoScriptError):
                 with suppress(*FAILURES):  # the call itself may still find a way
                     await self._load(call.lane, scripts()[COMBINED[call.name]], missing=True)
-            reply = await self._go_on(Sent(call.packed, scripts()[call.name], call.keys[0]), call.lane, error)
+            reply = await self._go_on(call.sent(), call.lane, error)
         except asyncio.CancelledError:
+            call.unsure = True  # what was sent for it may be on its way
             call.end(RedisConnectionError("the call was cancelled: the program ends its tasks"))
             raise
         except Exception as failure:  # noqa: BLE001 - whatever it is, the caller gets it
             call.end(failure)
         else:
-            if not call.future.done():
-                call.future.set_result(reply)
-
-    async def _with_care(
-        self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Where | Locate | str, care: Care
-    ) -> Any:
-        script = once_scripts().get(name) if care.once else None
-        once = None
-        if script is not None:
-            once = self._ids.new(keys[0])
-            keys, arguments = (*keys, once.record.key), (*arguments, *once.arguments)
-        script = script or scripts()[name]
-        packed = _pack(("EVALSHA", script.sha, str(len(keys)), *keys, *arguments))
-        sent = Sent(packed, script, keys[0], once, 0 if script.repeatable else care.replicas)
-        lane = self._lane or self._nodes.lane(keys[0])
-        if self._groups:
-            for key in keys:
-                self._groups.pop(key, None)
-        call = sent.start(lane)
-        failure: BaseException | None = None
-        try:
-            reply = await call
-        except (*FAILURES, NotReplicated) as error:
-            failure = sent.named(error)
-        sent.ended(call)
-        try:
-            if failure is not None:
-                reply = await self._go_on(sent, lane, failure)
-        except FAILURES as error:
-            known(sent)
-            raise told_of(sent, final(name, error, where, keys)) from error
-        known(sent)
-        return reply
+            if call.callers():
+                call.answer(reply)
 
     async def _go_on(self, sent: Sent, lane: Lane, error: BaseException) -> Any:
         """Repeat a call that failed for as long as nothing ran, or it runs once anyway, and there is a way."""
@@ -190,10 +177,7 @@ class Dispatcher:
             if loads > MOST_LOADS:  # who flushes scripts all the time gets the error in the end
                 raise error
             if not missing:
-                again = sent.once is not None and (
-                    isinstance(error, (OutcomeUnknown, NotReplicated)) or elsewhere(error)
-                )
-                lane = await self._nodes.turn(sent.key, lane, error, trip, again=again)
+                lane = await self._nodes.turn(sent.key, lane, error, trip, again=sent.again(error))
             if self._nodes.closed:
                 raise error
             try:
@@ -210,7 +194,7 @@ class Dispatcher:
             arguments: its words.
             at: the primary to ask; None takes any.
         """
-        packed = _pack(arguments)
+        packed = pack(arguments)
         lane = at or self._lane or self._nodes.lane("")
         try:
             return await lane.call(packed, repeatable=True)
@@ -259,41 +243,26 @@ class Dispatcher:
         self._nodes.drop()
 
     async def _load(self, lane: Lane, script: Script, *, missing: bool = False) -> None:
-        task = self._loading.get((lane, script.name))
+        task = self._loading.get((lane, script.sha))
         if task is None:
             if missing:
                 _log.loading(script.name)
             task = asyncio.get_running_loop().create_task(self._load_now(lane, script))
-            self._loading[lane, script.name] = task
+            self._loading[lane, script.sha] = task
         # One caller's cancellation must not take the load away from the others.
         await asyncio.shield(task)
 
     async def _load_now(self, lane: Lane, script: Script) -> None:
         try:
-            await lane.call(_pack(("SCRIPT", "LOAD", script.source)), repeatable=True)
+            await lane.call(pack(("SCRIPT", "LOAD", script.source)), repeatable=True)
         finally:
-            del self._loading[lane, script.name]
+            del self._loading[lane, script.sha]
 
 
 @cache
 def _callable() -> Mapping[str, tuple[str, bool]]:
     """Return of each script what a call needs: its SHA and whether it may run twice."""
     return {name: (script.sha, script.repeatable) for name, script in scripts().items()}
-
-
-def _pack_slowly(arguments: tuple[Argument, ...]) -> bytes:
-    """Return a command in the wire format."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        data = argument.encode() if isinstance(argument, str) else argument
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
-
-
-# Recommended, not required.
-_pack: Callable[[tuple[Argument, ...]], bytes] = (
-    import_module("hiredis").pack_command if find_spec("hiredis") else _pack_slowly
-)
 
 
 # -- one dispatcher per client and loop ------------------------------------------------------------------------------

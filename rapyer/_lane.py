@@ -254,14 +254,12 @@ class Lane:
             self._failures = 0
         if wire.sent or wire.refused:
             self._fails()
-        repeated = [call for call in wire.sent if call.repeatable]
+        repeated = _repeatable(wire)
         unknown = [call for call in wire.sent if not call.repeatable]
         again = [*wire.refused, *repeated]
         if not self._told:
             _log.connection_lost(self._pool, error, _callers(again), _callers(unknown))
         self._told = True
-        for call in repeated:
-            call.unsure = True
         for call in unknown:
             call.fail(_outcome_unknown(error))
         self._waiting.extendleft(reversed(self._tried(again, error)))
@@ -305,7 +303,7 @@ class Lane:
         if self._connecting is not None:
             self._connecting.cancel()
         if self._wire is not None:
-            self._waiting.extend(call for call in self._wire.sent if call.repeatable)
+            self._waiting.extend(_repeatable(self._wire))
             self._wire.abort(error)
         self._give_up(error)
 
@@ -325,6 +323,14 @@ def _nobody(loop: asyncio.AbstractEventLoop) -> Call:
     nobody.repeatable = False
     nobody.cancel()
     return nobody
+
+
+def _repeatable(wire: Wire) -> list[Sendable]:
+    """Return what was sent on a connection that ends and may be sent again; it may have run."""
+    found = [call for call in wire.sent if call.repeatable]
+    for call in found:
+        call.unsure = True
+    return found
 
 
 def _callers(calls: list[Sendable]) -> int:

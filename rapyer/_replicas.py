@@ -8,17 +8,17 @@ Rules:
 
 from __future__ import annotations
 
-import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rapyer._lane import Lane
+from rapyer._pack import pack
 from rapyer.errors import NotReplicated, OutcomeUnknown
 
 if TYPE_CHECKING:
     from asyncio import Future
 
-    from rapyer._wire import Call
+    from rapyer._wire import Call, Sendable
 
 #: Seconds that replicas have to acknowledge.
 SECONDS = 1.0
@@ -38,18 +38,13 @@ class ReplicatedLane(Lane):
     def __init__(self, pool: Any, replicas: int) -> None:
         super().__init__(pool)
         limit = pool.connection_kwargs.get("socket_timeout") or 2 * SECONDS
-        words = (b"WAIT", b"%d" % replicas, b"%d" % int(1000 * min(SECONDS, limit / 2)))
-        self._wait = b"*3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+        self._wait = pack(("WAIT", str(replicas), str(int(1000 * min(SECONDS, limit / 2)))))
         self._replicas = replicas
         self._witness: Call | None = None
 
-    def call(self, packed: bytes, *, repeatable: bool, first: bytes = b"", until: float = math.inf) -> Call:
-        """Send one packed command, as every lane; its reply comes with the word of the replicas."""
-        inner = super().call(packed, repeatable=repeatable, first=first, until=until)
-        outer = inner.outer = self._made(packed, repeatable=repeatable)
-        inner.add_done_callback(partial(_failed, outer))
-        outer.add_done_callback(partial(_cancelled, inner))
-        return outer
+    def send(self, call: Sendable) -> None:
+        """Send a call, as every lane; its reply comes with the word of the replicas."""
+        super().send(_Held(call))
 
     def flush(self) -> None:
         """Write what waits, and a WAIT behind it, unless one is under way."""
@@ -62,39 +57,90 @@ class ReplicatedLane(Lane):
         data = self._next_batch(waiting, wire.sent)
         if not wire.sent:
             return  # all were given up
-        lot = cast("list[Call]", list(wire.sent))  # nothing else is sent here
+        lot = [call for call in wire.sent if isinstance(call, _Held)]
         self._witness = self._made(self._wait, repeatable=False)
         self._witness.add_done_callback(partial(self._settle, lot))
         wire.sent.append(self._witness)
         wire.write(data + self._wait)
 
-    def _settle(self, lot: list[Call], witness: Future[Any]) -> None:
+    def _settle(self, lot: list[_Held], witness: Future[Any]) -> None:
         """Hand out the replies of a lot, now that the replicas told."""
         error = witness.exception()
         found = 0 if error is not None else witness.result()
-        for inner in lot:
-            outer = inner.outer
-            if outer is None or outer.done() or not inner.done() or inner.cancelled() or inner.exception() is not None:
+        for held in lot:
+            call = held.call
+            if not held.answered or call.given_up():
                 continue
             if isinstance(error, OutcomeUnknown):
-                outer.fail(_unknown(error))
+                call.fail(_unknown(error))
             elif found < self._replicas:
-                outer.fail(NotReplicated("", self._replicas, found))
+                call.fail(NotReplicated("", self._replicas, found))
             else:
-                outer.set_result(inner.result())
+                call.answer(held.reply)
         self.flush()
 
 
-def _failed(outer: Call, inner: Any) -> None:
-    outer.tries, outer.unsure = inner.tries, inner.unsure
-    if not inner.cancelled() and (error := inner.exception()) is not None:
-        outer.fail(error)
+class _Held:
+    """A call whose reply is held back; all else is its own business.
 
+    Attributes:
+        call: which.
+        answered: whether there is a reply.
+        reply: what it is.
+    """
 
-def _cancelled(inner: Call, outer: Future[Any]) -> None:
-    """Give up a call whose caller is gone: if it was not sent, it need not be."""
-    if outer.cancelled():
-        inner.cancel()
+    __slots__ = ("answered", "call", "reply")
+
+    future = None
+
+    def __init__(self, call: Sendable) -> None:
+        self.call = call
+        self.answered = False
+        self.reply: Any = None
+
+    def answer(self, reply: Any) -> None:
+        self.answered, self.reply = True, reply
+
+    def fail(self, error: BaseException) -> None:
+        self.call.fail(error)
+
+    def given_up(self) -> bool:
+        return self.call.given_up()
+
+    def callers(self) -> int:
+        return self.call.callers()
+
+    @property
+    def packed(self) -> bytes:
+        return self.call.packed
+
+    @property
+    def repeatable(self) -> bool:
+        return self.call.repeatable
+
+    @property
+    def first(self) -> bytes:
+        return self.call.first
+
+    @property
+    def until(self) -> float:
+        return self.call.until
+
+    @property
+    def tries(self) -> int:
+        return self.call.tries
+
+    @tries.setter
+    def tries(self, tries: int) -> None:
+        self.call.tries = tries
+
+    @property
+    def unsure(self) -> bool:
+        return self.call.unsure
+
+    @unsure.setter
+    def unsure(self, unsure: bool) -> None:
+        self.call.unsure = unsure
 
 
 def _unknown(error: BaseException) -> OutcomeUnknown:

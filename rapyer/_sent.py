@@ -11,13 +11,15 @@ from redis.exceptions import RedisError
 
 from rapyer._nodes import replicated
 from rapyer._once import LONGEST
+from rapyer._trip import elsewhere
 from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError
 
 if TYPE_CHECKING:
     from rapyer._lane import Lane
     from rapyer._once import Once
     from rapyer._script import Script
-    from rapyer._wire import Call
+
+_UNSURE = (OutcomeUnknown, NotReplicated)
 
 
 class Care(msgspec.Struct, frozen=True):
@@ -36,57 +38,65 @@ class Sent:
     """A call of a script, which may be sent several times.
 
     Attributes:
+        script: what it runs.
+        key: where it is sent to.
+        once: its id, if it runs once.
+        replicas: how many have to have what it wrote.
+        repeatable: whether it may be sent again after it was sent and not answered.
         unsure: whether it may have run, although no answer came.
         until: when it may be sent for the last time, by the loop's clock.
     """
 
-    __slots__ = ("key", "once", "packed", "replicas", "script", "unsure", "until")
-
     def __init__(self, packed: bytes, script: Script, key: str, once: Once | None = None, replicas: int = 0) -> None:
-        self.packed = packed
+        self._packed = packed
         self.script = script
         self.key = key
         self.once = once
-        self.replicas = replicas
+        self.replicas = 0 if script.repeatable else replicas
+        self.repeatable = once is not None or script.repeatable
         self.unsure = False
         self.until = math.inf if once is None else asyncio.get_running_loop().time() + LONGEST
 
-    def start(self, lane: Lane, first: bytes = b"") -> Call:
-        """Send it; `ended` is to be told how the call that is returned ended.
+    @property
+    def packed(self) -> bytes:
+        """Its bytes, as it is to be sent now."""
+        return self._packed
 
-        Args:
-            lane: where to.
-            first: what has to be written directly before it.
-        """
-        way = replicated(lane, self.replicas) if self.replicas else lane
-        repeatable = self.once is not None or self.script.repeatable
-        return way.call(self.packed, repeatable=repeatable, first=first, until=self.until)
+    def again(self, error: BaseException) -> bool:
+        """Whether it may be sent again after a failure, and that may help."""
+        return self.once is not None and (isinstance(error, _UNSURE) or elsewhere(error))
 
-    def ended(self, call: Call) -> None:
-        """Take note of whether a call of it was sent and may have run without an answer."""
-        if call.unsure and self.once is not None:
-            self.unsure = True
+    def way(self, lane: Lane) -> Lane:
+        """Return what it takes to the address of a lane."""
+        return replicated(lane, self.replicas) if self.replicas else lane
 
     def named(self, error: BaseException) -> BaseException:
         """Return the error of a call; one of a lane that knows no keys gets the key."""
         return NotReplicated(self.key, error.wanted, error.found) if isinstance(error, NotReplicated) else error
 
     async def by(self, lane: Lane, first: bytes = b"") -> Any:
-        """Send it and return its reply."""
-        call = self.start(lane, first)
+        """Send it and return its reply.
+
+        Args:
+            lane: where to.
+            first: what has to be written directly before it.
+        """
+        call = self.way(lane).call(self.packed, repeatable=self.repeatable, first=first, until=self.until)
         try:
             return await call
         except NotReplicated as error:
             raise self.named(error) from None
         finally:
-            self.ended(call)
+            self.unsure = self.unsure or call.unsure
 
 
 def told_of(sent: Sent, error: BaseException) -> BaseException:
     """Return what a caller is told of a call that was sent again in vain: that it may have run, if it may."""
     told = isinstance(error, Exception) and not isinstance(error, (RedisError, OSError, ServerError))
-    if told or not sent.unsure or isinstance(error, OutcomeUnknown):
+    if told or sent.once is None or not sent.unsure or isinstance(error, OutcomeUnknown):
         return error
-    return OutcomeUnknown(
+    unknown = OutcomeUnknown(
         "Redis stayed away after a write was sent: it may have run, once; read the document before repeating it"
     )
+    unknown.__cause__ = error
+    return unknown

@@ -56,7 +56,6 @@ class Call(asyncio.Future[Any]):
         first: a command to be written directly before it, whose reply is nobody's.
         until: when it may be sent for the last time, by the loop's clock.
         unsure: whether it was sent and not answered, and may have run.
-        outer: where replicas have to have it, what its caller awaits instead.
     """
 
     __slots__ = ("packed", "repeatable")
@@ -69,7 +68,6 @@ class Call(asyncio.Future[Any]):
     first = b""
     until = math.inf
     unsure = False
-    outer: Call | None = None
 
     # As a lane calls it: what it sends may have several callers.
     given_up = asyncio.Future.done
@@ -96,9 +94,13 @@ class Sendable(Protocol):
     future: Any
 
     tries: int
-    first: bytes
-    until: float
     unsure: bool
+
+    @property
+    def first(self) -> bytes: ...
+
+    @property
+    def until(self) -> float: ...
 
     @property
     def packed(self) -> bytes: ...

@@ -14,9 +14,10 @@ from redis.exceptions import MovedError
 
 import rapyer
 from rapyer import AtomicRedisModel
-from rapyer._dispatch import _pack, dispatcher
+from rapyer._dispatch import dispatcher
 from rapyer._keys import by_slot, hash_slot, lock_key, scratch_key
 from rapyer._nodes import ASKING
+from rapyer._pack import pack
 from rapyer.errors import CrossSlot, KeyNotFound, ServerError, UsageError
 
 
@@ -440,13 +441,13 @@ async def test_cancelled_redirection(world):
     await world.open_slot(slot, source, target)
     await world.move_keys(slot, source, target)
     lane = world.nodes._to("127.0.0.1", target)
-    await lane.call(_pack(("PING",)), repeatable=True)
-    asking = lane.call(_pack(("PING",)), repeatable=True)
-    call = lane.call(_pack(("EXISTS", doc.key)), repeatable=True, first=ASKING)
+    await lane.call(pack(("PING",)), repeatable=True)
+    asking = lane.call(pack(("PING",)), repeatable=True)
+    call = lane.call(pack(("EXISTS", doc.key)), repeatable=True, first=ASKING)
     call.cancel()
-    after = lane.call(_pack(("EXISTS", doc.key)), repeatable=True)
+    after = lane.call(pack(("EXISTS", doc.key)), repeatable=True)
     assert await asking == b"PONG"
     with pytest.raises(MovedError):
         await after
-    assert await lane.call(_pack(("EXISTS", doc.key)), repeatable=True, first=ASKING) == 1
+    assert await lane.call(pack(("EXISTS", doc.key)), repeatable=True, first=ASKING) == 1
     await world.close_slot(slot, source, target)

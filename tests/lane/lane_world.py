@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from fault_proxy import FaultProxy
 from redis.asyncio import ConnectionPool, Redis
 
-from rapyer._dispatch import Dispatcher, Where, _pack
+from rapyer._dispatch import Dispatcher, Where
 from rapyer._lane import Lane
+from rapyer._pack import pack
 from rapyer._registry import scripts
 
 ROOT = Where("none")
@@ -63,7 +64,7 @@ class World:
 
 def command(*arguments):
     """Return a packed command."""
-    return _pack(arguments)
+    return pack(arguments)
 
 
 async def increase(dispatcher, key):

@@ -27,9 +27,9 @@ async def add(dispatcher, amount, *, key="k", ttl="", path="$.n"):
     return int(reply[0])
 
 
-async def written(dispatcher, arguments):
+async def written(dispatcher, arguments, care=None):
     """Set a value of the document."""
-    return await dispatcher.script("value.set", ("k",), arguments, lambda _: Where("k"))
+    return await dispatcher.script("value.set", ("k",), arguments, lambda _: Where("k"), care)
 
 
 async def gathered(dispatcher, *amounts):
@@ -263,12 +263,12 @@ async def test_order_of_calls_with_care(world, care):
     """Increments do not overtake a write that is to run exactly once, nor one with another care."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
-        write = ("value.set", ("k",), ("", "0", "$", "$.n", "100", "0"), Where("k"), care)
-        await dispatcher.script(*write)  # loads it
+        write = ("", "0", "$", "$.n", "100", "0")
+        await written(dispatcher, write, care)  # loads it
         await world.put("k")
         first = asyncio.create_task(load(dispatcher, "k"))
         await asyncio.sleep(0)
-        got = await asyncio.gather(add(dispatcher, 1), dispatcher.script(*write), add(dispatcher, 1))
+        got = await asyncio.gather(add(dispatcher, 1), written(dispatcher, write, care), add(dispatcher, 1))
         await first
         assert (got[0], got[2]) == (1, 101)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rapyer import _dispatch
+from rapyer._pack import pack, pack_slowly
 
 HERE = Path(__file__).parent
 
@@ -37,6 +37,6 @@ def test_without_hiredis(protocol):
 def test_packing(arguments):
     """A command is the same bytes, packed with hiredis or without."""
     arguments = tuple(arguments)
-    slowly = _dispatch._pack_slowly(arguments)
-    assert _dispatch._pack(arguments) == slowly
+    slowly = pack_slowly(arguments)
+    assert pack(arguments) == slowly
     assert slowly.startswith(b"*%d\r\n$%d\r\n" % (len(arguments), len(arguments[0])))

@@ -16,6 +16,7 @@ LAYERS = {
     "_tasks": 0.5,
     "config": 0.5,  # errors are its words
     "_path": 1,
+    "_pack": 2.1,
     "_keys": 1,
     "_script": 1,
     "_ops": 2,
@@ -31,8 +32,9 @@ LAYERS = {
     "_nodes": 3.4,
     "_once": 3.4,
     "_refused": 3.38,
-    "_combine": 3.4,
     "_sent": 3.45,
+    "_combine": 3.46,
+    "_careful": 3.47,
     "_dispatch": 3.5,
     "_link": 4,
     "_session": 4.5,
