@@ -10,11 +10,13 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 from rapyer._combine import COMBINED, Group, end
 from rapyer._lane import own_error
-from rapyer._once import known
+from rapyer._once import LONGEST, known
 from rapyer._pack import pack
 from rapyer._refused import final
 from rapyer._registry import once_scripts, scripts
@@ -41,6 +43,11 @@ class Careful(Sent, Group):
         lane: the way it took.
     """
 
+    __slots__ = ("_packed", "care", "lane", "once", "repeatable", "replicas", "script", "until")
+
+    script: Script
+    _over = False
+
     def __init__(  # noqa: PLR0913, PLR0917 - as a `Group`
         self,
         future: Future[Any],
@@ -53,31 +60,36 @@ class Careful(Sent, Group):
         care: Care,
         once: Once | None,
     ) -> None:
+        self.future = None  # `answer` is to be asked: there is something to take note of
         self.name = name
         self.keys = keys
         self.head = tuple(arguments[:-1])
         self.care = care
         self.lane = lane
-        self.future = None  # `answer` is to be asked: there is something to take note of
+        self.once = once
         self._where = where
         self._sender = sender
         self._futures = [future]
-        self._amounts = [*arguments[-1:]]
-        self._of = self._callers()
-        self._over = False
-        packed, script = self._made(once)
-        super().__init__(packed, script, keys[0], once, care.replicas)
+        self._amounts = [arguments[-1]]
+        repeatable = once is None and scripts()[name].repeatable
+        self.repeatable = repeatable or once is not None
+        self.replicas = 0 if repeatable else care.replicas
+        self.until = math.inf if once is None else asyncio.get_running_loop().time() + LONGEST
+        # A first caller whose words have no bytes is told at once.
+        self._pack()
 
-    def _made(self, once: Once | None) -> tuple[bytes, Script]:
-        """Return the command for the callers there are, and its script."""
-        name, keys, arguments = self.name, self.keys, (*self.head, *self._amounts)
+    def _pack(self) -> None:
+        """Make the command for the callers there are."""
+        name, once, keys, words = self.name, self.once, self.keys, (*self.head, *self._amounts)
         if len(self._amounts) > 1:
-            name, arguments = COMBINED[name], (*self.head, str(len(self._amounts)), *self._amounts)
+            name, words = COMBINED[name], (*self.head, str(len(self._amounts)), *self._amounts)
         if once is None:
-            script = scripts()[name]
+            script = self.script = scripts()[name]
+            self._packed = pack(("EVALSHA", script.sha, str(len(keys)), *keys, *words))
         else:
-            script, keys, arguments = once_scripts()[name], (*keys, once.record.key), (*arguments, *once.arguments)
-        return pack(("EVALSHA", script.sha, str(len(keys)), *keys, *arguments)), script
+            script = self.script = once_scripts()[name]
+            command = ("EVALSHA", script.sha, str(len(keys) + 1), *keys, once.record.key, *words, *once.arguments)
+            self._packed = pack(command)
 
     # -- what a lane asks a call -----------------------------------------------------------------------------------
 
@@ -85,21 +97,19 @@ class Careful(Sent, Group):
     def packed(self) -> bytes:
         """The command; nobody joins from now on."""
         self._sender.shut(self)
-        left = self._callers()
-        if left and left != self._of and not self.unsure:
-            self._of = left
+        if len(self._amounts) > 1 and not self.unsure and (left := self._callers()):
             self._futures, self._amounts = map(list, zip(*left, strict=True))
-            self._packed, self.script = self._made(self.once)
+            self._pack()
         return self._packed
 
     def given_up(self) -> bool:
         """Whether a lane need not care for it any more."""
-        return self._over or super().given_up()
+        return self._over or Group.given_up(self)
 
     def answer(self, reply: Any) -> None:
         """Give each caller its answer."""
         known(self)
-        super().answer(reply)
+        Group.answer(self, reply)
 
     def fail(self, error: BaseException) -> None:
         """Go on if there is a way, else give each caller its error."""
@@ -114,10 +124,6 @@ class Careful(Sent, Group):
             self.end(error)
 
     # -- what is asked of a call that goes on --------------------------------------------------------------------------
-
-    def sent(self) -> Sent:
-        """Return it as what may be sent several times."""
-        return self
 
     def when_left(self, then: Callable[[], object]) -> None:
         """Do something when nobody waits for it any more."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rapyer._lane import Lane
     from rapyer._ops import Argument
     from rapyer._refused import Locate, Where
+    from rapyer._script import Script
     from rapyer._sent import Care
 
 #: Script -> the script that does it for many.
@@ -53,7 +54,7 @@ class Sender(Protocol):
         """Return the command for these callers of a group."""
 
 
-class ScriptCall:
+class ScriptCall(Sent):
     """One call of a script.
 
     Attributes:
@@ -68,14 +69,13 @@ class ScriptCall:
         tries: how many connections failed it.
     """
 
-    __slots__ = ("__dict__", "future", "keys", "lane", "name", "packed", "repeatable", "sender", "where")
+    __slots__ = ("future", "keys", "lane", "name", "packed", "repeatable", "sender", "where")
 
-    # What a lane may ask of any call, and what is seldom another value.
+    packed: bytes
     care: Care | None = None
+    # What a lane may ask of any call, and what is seldom another value.
     tries = 0
     first = b""
-    until = math.inf
-    unsure = False
 
     def __init__(  # noqa: PLR0913, PLR0917 - by place, since it is made for each call
         self,
@@ -96,6 +96,11 @@ class ScriptCall:
         self.lane = lane
         self.packed = packed
         self.repeatable = repeatable
+
+    @property
+    def script(self) -> Script:
+        """What it runs."""
+        return scripts()[self.name]
 
     def given_up(self) -> bool:
         """Whether nobody waits for it."""
@@ -121,10 +126,6 @@ class ScriptCall:
     def end(self, error: BaseException) -> None:
         """Give the caller the error that this failure is to it."""
         end(self.future, final(self.name, error, self.where, self.keys))
-
-    def sent(self) -> Sent:
-        """Return it as what may be sent several times."""
-        return Sent(self.packed, scripts()[self.name], self.keys[0])
 
     def when_left(self, then: Callable[[], object]) -> None:
         """Do something when nobody waits for it any more."""

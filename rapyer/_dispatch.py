@@ -154,7 +154,7 @@ class Dispatcher:
             if call.care is None and call.name in COMBINED and isinstance(error, NoScriptError):
                 with suppress(*FAILURES):  # the call itself may still find a way
                     await self._load(call.lane, scripts()[COMBINED[call.name]], missing=True)
-            reply = await self._go_on(call.sent(), call.lane, error)
+            reply = await self._go_on(call, call.lane, error)
         except asyncio.CancelledError:
             call.unsure = True  # what was sent for it may be on its way
             call.end(RedisConnectionError("the call was cancelled: the program ends its tasks"))
@@ -177,7 +177,7 @@ class Dispatcher:
             if loads > MOST_LOADS:  # who flushes scripts all the time gets the error in the end
                 raise error
             if not missing:
-                lane = await self._nodes.turn(sent.key, lane, error, trip, again=sent.again(error))
+                lane = await self._nodes.turn(sent.keys[0], lane, error, trip, again=sent.again(error))
             if self._nodes.closed:
                 raise error
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,12 @@ import msgspec
 from redis.exceptions import RedisError
 
 from rapyer._nodes import replicated
-from rapyer._once import LONGEST
 from rapyer._trip import elsewhere
 from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rapyer._lane import Lane
     from rapyer._once import Once
     from rapyer._script import Script
@@ -38,29 +38,33 @@ class Sent:
     """A call of a script, which may be sent several times.
 
     Attributes:
-        script: what it runs.
-        key: where it is sent to.
+        keys: its KEYS; it is sent to where the first one is.
+        repeatable: whether it may be sent again after it was sent and not answered.
         once: its id, if it runs once.
         replicas: how many have to have what it wrote.
-        repeatable: whether it may be sent again after it was sent and not answered.
         unsure: whether it may have run, although no answer came.
         until: when it may be sent for the last time, by the loop's clock.
     """
 
-    def __init__(self, packed: bytes, script: Script, key: str, once: Once | None = None, replicas: int = 0) -> None:
-        self._packed = packed
-        self.script = script
-        self.key = key
-        self.once = once
-        self.replicas = 0 if script.repeatable else replicas
-        self.repeatable = once is not None or script.repeatable
-        self.unsure = False
-        self.until = math.inf if once is None else asyncio.get_running_loop().time() + LONGEST
+    __slots__ = ("__dict__",)
+
+    keys: Sequence[str]
+    repeatable: bool
+    # Seldom another value.
+    once: Once | None = None
+    replicas = 0
+    unsure = False
+    until = math.inf
 
     @property
     def packed(self) -> bytes:
         """Its bytes, as it is to be sent now."""
-        return self._packed
+        raise NotImplementedError
+
+    @property
+    def script(self) -> Script:
+        """What it runs."""
+        raise NotImplementedError
 
     def again(self, error: BaseException) -> bool:
         """Whether it may be sent again after a failure, and that may help."""
@@ -72,7 +76,7 @@ class Sent:
 
     def named(self, error: BaseException) -> BaseException:
         """Return the error of a call; one of a lane that knows no keys gets the key."""
-        return NotReplicated(self.key, error.wanted, error.found) if isinstance(error, NotReplicated) else error
+        return NotReplicated(self.keys[0], error.wanted, error.found) if isinstance(error, NotReplicated) else error
 
     async def by(self, lane: Lane, first: bytes = b"") -> Any:
         """Send it and return its reply.

@@ -11,7 +11,7 @@ from redis.backoff import ConstantBackoff
 
 import rapyer
 import redis_stack
-from rapyer import AtomicRedisModel, _once, _sent
+from rapyer import AtomicRedisModel, _careful, _once
 from rapyer._dispatch import dispatcher
 from rapyer.errors import KeyNotFound, OutcomeUnknown
 
@@ -201,7 +201,7 @@ async def test_a_record_is_not_outlived(world, proxied, monkeypatch):
     """A write is not sent again when its record may be gone, however long connecting takes."""
     doc = await Doc().save()
     await doc.n.increase()
-    monkeypatch.setattr(_sent, "LONGEST", 0.2)
+    monkeypatch.setattr(_careful, "LONGEST", 0.2)
     monkeypatch.setattr(_once, "_KEEP", "300")
     passage = proxied.connections[-1]
     passage.fault = Fault("down", passage.passed("down"), "reset")  # the answer is lost
