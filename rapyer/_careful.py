@@ -117,7 +117,7 @@ class Careful(Sent, Group):
             return
         self._over = True
         self._sender.shut(self)
-        error = self.named(error)
+        error = self.failed(error)
         if self._sender.mends(error, again=self.again(error)):
             self._sender.mend(self, error)
         else:

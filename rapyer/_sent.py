@@ -42,7 +42,7 @@ class Sent:
         repeatable: whether it may be sent again after it was sent and not answered.
         once: its id, if it runs once.
         replicas: how many have to have what it wrote.
-        unsure: whether it may have run, although no answer came.
+        unsure: whether it may have run, although no answer counts yet.
         until: when it may be sent for the last time, by the loop's clock.
     """
 
@@ -74,8 +74,9 @@ class Sent:
         """Return what it takes to the address of a lane."""
         return replicated(lane, self.replicas) if self.replicas else lane
 
-    def named(self, error: BaseException) -> BaseException:
-        """Return the error of a call; one of a lane that knows no keys gets the key."""
+    def failed(self, error: BaseException) -> BaseException:
+        """Take note of a failure and return it; one of a lane that knows no keys gets the key."""
+        self.unsure = self.unsure or isinstance(error, _UNSURE)
         return NotReplicated(self.keys[0], error.wanted, error.found) if isinstance(error, NotReplicated) else error
 
     async def by(self, lane: Lane, first: bytes = b"") -> Any:
@@ -88,8 +89,8 @@ class Sent:
         call = self.way(lane).call(self.packed, repeatable=self.repeatable, first=first, until=self.until)
         try:
             return await call
-        except NotReplicated as error:
-            raise self.named(error) from None
+        except _UNSURE as error:
+            raise self.failed(error) from error.__cause__
         finally:
             self.unsure = self.unsure or call.unsure
 

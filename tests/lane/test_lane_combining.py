@@ -17,12 +17,15 @@ from rapyer._registry import scripts
 from rapyer.errors import KeyNotFound, OutcomeUnknown, OutOfRange, WrongType
 
 TOP = 2**63 - 1
+ONCE = Care(once=True, replicas=0)
+#: A rule that holds for plain increments and for those that run exactly once.
+EITHER = pytest.mark.parametrize("care", [None, ONCE], ids=["plain", "once"])
 
 
-async def add(dispatcher, amount, *, key="k", ttl="", path="$.n"):
+async def add(dispatcher, amount, *, key="k", ttl="", path="$.n", care=None):
     """Add to a number as the models do."""
     reply = await dispatcher.script(
-        "number.increase", (key,), (ttl, "0", path, str(amount)), lambda _: Where(key, path)
+        "number.increase", (key,), (ttl, "0", path, str(amount)), lambda _: Where(key, path), care
     )
     return int(reply[0])
 
@@ -32,11 +35,11 @@ async def written(dispatcher, arguments, care=None):
     return await dispatcher.script("value.set", ("k",), arguments, lambda _: Where("k"), care)
 
 
-async def gathered(dispatcher, *amounts):
+async def gathered(dispatcher, *amounts, care=None):
     """Add at the same time, while another call is on its way; return what each caller got."""
     first = asyncio.create_task(load(dispatcher, "k"))
     await asyncio.sleep(0)
-    results = await asyncio.gather(*(add(dispatcher, amount) for amount in amounts), return_exceptions=True)
+    results = await asyncio.gather(*(add(dispatcher, amount, care=care) for amount in amounts), return_exceptions=True)
     await first
     return results
 
@@ -47,31 +50,36 @@ async def calls(world):
     return stats.get("cmdstat_evalsha", {"calls": 0})["calls"]
 
 
-async def test_callers_get_their_own_sums(world):
+@EITHER
+async def test_callers_get_their_own_sums(world, care):
     """Of many increments at once each caller gets the sum as of its turn, in order, and few scripts did it."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
         await load(dispatcher, "k")
         await world.client.config_resetstat()
-        assert await gathered(dispatcher, *range(1, 301)) == [n * (n + 1) // 2 for n in range(1, 301)]
+        assert await gathered(dispatcher, *range(1, 301), care=care) == [n * (n + 1) // 2 for n in range(1, 301)]
         assert await calls(world) < 30
     assert await world.number("k") == 300 * 301 // 2
 
 
-async def test_many_more_than_one_group_takes(world):
+@EITHER
+async def test_many_more_than_one_group_takes(world, care):
     """However many wait, each call of the server has a bound, and nothing is lost."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
-        values = await gathered(dispatcher, *[1] * (3 * MOST + 7))
+        values = await gathered(dispatcher, *[1] * (3 * MOST + 7), care=care)
         assert values == list(range(1, 3 * MOST + 8))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-async def test_range_errors_are_their_callers_own(world, sign):
+@EITHER
+async def test_range_errors_are_their_callers_own(world, sign, care):
     """An amount that would leave 64 bits is refused to its caller alone; those before and after it count."""
     await world.put("k", f'{{"n":{sign * (TOP - 3)}}}')
     async with world.dispatcher() as dispatcher:
-        got = await gathered(dispatcher, sign, sign * 5, sign * 2, sign * (1 + (sign < 0)), -sign * TOP, sign * 9)
+        got = await gathered(
+            dispatcher, sign, sign * 5, sign * 2, sign * (1 + (sign < 0)), -sign * TOP, sign * 9, care=care
+        )
         assert got[0] == sign * (TOP - 2)
         assert isinstance(got[1], OutOfRange)
         assert got[2] == sign * TOP
@@ -81,15 +89,22 @@ async def test_range_errors_are_their_callers_own(world, sign):
     assert await world.number("k") == sign * 9
 
 
-async def test_exact_beyond_doubles(world):
+@EITHER
+async def test_exact_beyond_doubles(world, care):
     """Sums that no double holds are exact for every caller."""
     await world.put("k", f'{{"n":{2**53}}}')
     async with world.dispatcher() as dispatcher:
-        assert await gathered(dispatcher, 1, 1, -3, 2**60) == [2**53 + 1, 2**53 + 2, 2**53 - 1, 2**53 - 1 + 2**60]
+        assert await gathered(dispatcher, 1, 1, -3, 2**60, care=care) == [
+            2**53 + 1,
+            2**53 + 2,
+            2**53 - 1,
+            2**53 - 1 + 2**60,
+        ]
 
 
 @pytest.mark.parametrize(("text", "error"), [(None, KeyNotFound), ('{"n":"x"}', WrongType), ('{"n":1.5}', WrongType)])
-async def test_refusals_reach_every_caller(world, text, error):
+@EITHER
+async def test_refusals_reach_every_caller(world, text, error, care):
     """Where the document or the number is not there, every caller gets an error of its own and nothing is written."""
     if text is not None:
         await world.put("k", text)
@@ -97,20 +112,21 @@ async def test_refusals_reach_every_caller(world, text, error):
         await world.put("other")
         first = asyncio.create_task(load(dispatcher, "other"))
         await asyncio.sleep(0)
-        got = await asyncio.gather(*(add(dispatcher, 1) for _ in range(20)), return_exceptions=True)
+        got = await asyncio.gather(*(add(dispatcher, 1, care=care) for _ in range(20)), return_exceptions=True)
         await first
         assert {type(each) for each in got} == {error}
         assert len({id(each) for each in got}) == 20
     assert await world.client.exists("k") == (text is not None)
 
 
-async def test_cancelled_callers_take_no_part(world):
+@EITHER
+async def test_cancelled_callers_take_no_part(world, care):
     """Who gives up before the write adds nothing, and the others' sums do not count it."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
         await load(dispatcher, "k")
         first = asyncio.create_task(load(dispatcher, "k"))
-        tasks = [asyncio.create_task(add(dispatcher, 10**i)) for i in range(4)]
+        tasks = [asyncio.create_task(add(dispatcher, 10**i, care=care)) for i in range(4)]
         for _ in range(2):
             tasks[1].cancel()
             tasks[2].cancel()
@@ -122,48 +138,54 @@ async def test_cancelled_callers_take_no_part(world):
         assert all(isinstance(each, asyncio.CancelledError) for each in got[1:3])
 
 
-async def test_order_of_a_document_is_kept(world):
+@EITHER
+async def test_order_of_a_document_is_kept(world, care):
     """What a caller asks for on the document between two increments happens between them."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
-        await load(dispatcher, "k")
+        await add(dispatcher, 0, care=care)  # loads its script
         first = asyncio.create_task(load(dispatcher, "k"))
         await asyncio.sleep(0)
         head = ("", "0", "$", "$.n", "100", "0")
         tasks = [
-            asyncio.create_task(add(dispatcher, 1)),
+            asyncio.create_task(add(dispatcher, 1, care=care)),
             asyncio.create_task(written(dispatcher, head)),
-            asyncio.create_task(add(dispatcher, 1)),
+            asyncio.create_task(add(dispatcher, 1, care=care)),
         ]
         got = await asyncio.gather(*tasks)
         await first
         assert (got[0], got[2]) == (1, 101)
 
 
-async def test_different_places_and_expiries_do_not_mix(world):
+@EITHER
+async def test_different_places_and_expiries_do_not_mix(world, care):
     """Increments of other fields, and those with another ttl, go their own way."""
     await world.put("k", '{"n":0,"m":0}')
     async with world.dispatcher() as dispatcher:
-        await load(dispatcher, "k")
+        await add(dispatcher, 0, care=care)  # loads its script
         first = asyncio.create_task(load(dispatcher, "k"))
         await asyncio.sleep(0)
         got = await asyncio.gather(
-            add(dispatcher, 1), add(dispatcher, 5, path="$.m"), add(dispatcher, 1), add(dispatcher, 1, ttl="60000")
+            add(dispatcher, 1, care=care),
+            add(dispatcher, 5, path="$.m", care=care),
+            add(dispatcher, 1, care=care),
+            add(dispatcher, 1, ttl="60000", care=care),
         )
         await first
         assert got == [1, 5, 2, 3]
     assert 0 < await world.client.pttl("k") <= 60_000
 
 
-async def test_flushed_scripts_are_healed(world):
+@EITHER
+async def test_flushed_scripts_are_healed(world, care):
     """After SCRIPT FLUSH every caller of a group is served once, and the next group finds its script again."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
         await load(dispatcher, "k")
         await world.client.script_flush()
-        assert sorted(await gathered(dispatcher, *[1] * 50)) == list(range(1, 51))
+        assert sorted(await gathered(dispatcher, *[1] * 50, care=care)) == list(range(1, 51))
         await world.client.config_resetstat()
-        assert await gathered(dispatcher, *[1] * 50) == list(range(51, 101))
+        assert await gathered(dispatcher, *[1] * 50, care=care) == list(range(51, 101))
         assert await calls(world) < 10
 
 
@@ -214,34 +236,37 @@ LONE = os.fsdecode(b"caf\xe9")  # a lone surrogate, as of a file's name: no byte
 
 
 @pytest.mark.parametrize("place", [{"key": LONE}, {"path": f'$["{LONE}"]'}])
-async def test_words_without_bytes(world, place):
+@EITHER
+async def test_words_without_bytes(world, place, care):
     """An increment of a key or a field that has no bytes in UTF-8 fails by itself; nobody else notices it."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
         await load(dispatcher, "k")
         first = asyncio.create_task(load(dispatcher, "k"))
         await asyncio.sleep(0)
-        bad = [asyncio.create_task(add(dispatcher, 1, **place)) for _ in range(2)]
-        assert await asyncio.wait_for(add(dispatcher, 1), 5) == 1
+        bad = [asyncio.create_task(add(dispatcher, 1, **place, care=care)) for _ in range(2)]
+        assert await asyncio.wait_for(add(dispatcher, 1, care=care), 5) == 1
         assert await asyncio.wait_for(first, 5)
         assert {type(error) for error in await asyncio.gather(*bad, return_exceptions=True)} == {UnicodeEncodeError}
 
 
-async def test_an_amount_without_bytes(world):
+@EITHER
+async def test_an_amount_without_bytes(world, care):
     """Whatever cannot be written fails its own group and leaves the line."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
         await load(dispatcher, "k")
         first = asyncio.create_task(load(dispatcher, "k"))
         await asyncio.sleep(0)
-        bad = [asyncio.create_task(add(dispatcher, amount)) for amount in (1, LONE)]
+        bad = [asyncio.create_task(add(dispatcher, amount, care=care)) for amount in (1, LONE)]
         await asyncio.sleep(0)
         assert await asyncio.wait_for(load(dispatcher, "k"), 5) == b'{"n":0}'
         assert {type(error) for error in await asyncio.gather(*bad, return_exceptions=True)} == {UnicodeEncodeError}
         await first
 
 
-async def test_cancelled_increments_leave_nothing(world):
+@EITHER
+async def test_cancelled_increments_leave_nothing(world, care):
     """What is cancelled before it was written is forgotten, whether there is a connection or not."""
     await world.put("k")
     async with world.dispatcher() as dispatcher:
@@ -252,7 +277,7 @@ async def test_cancelled_increments_leave_nothing(world):
             first = asyncio.create_task(load(dispatcher, "k"))
             await asyncio.sleep(0)
             for i in range(50):
-                dispatcher.script("number.increase", (f"k{i}",), ("", "0", "$.n", "1"), Where("")).cancel()
+                dispatcher.script("number.increase", (f"k{i}",), ("", "0", "$.n", "1"), Where(""), care).cancel()
             await first
             await load(dispatcher, "k")
             assert dispatcher._groups == {}
@@ -273,7 +298,8 @@ async def test_order_of_calls_with_care(world, care):
         assert (got[0], got[2]) == (1, 101)
 
 
-async def test_a_group_that_goes_out_twice():
+@EITHER
+async def test_a_group_that_goes_out_twice(care):
     """Who is left of a group adds its own amount, also when a server that cannot write sent the call back."""
     with redis_stack.start(private=True) as server:
         async with opened(server.url) as own, own.dispatcher(retry=Retry(NoBackoff(), 20)) as dispatcher:
@@ -282,7 +308,7 @@ async def test_a_group_that_goes_out_twice():
             await own.client.replicaof("127.0.0.1", str(redis_stack.free_port()))
             first = asyncio.create_task(load(dispatcher, "k"))
             await asyncio.sleep(0)
-            gone, left = (asyncio.create_task(add(dispatcher, amount)) for amount in (1, 10))
+            gone, left = (asyncio.create_task(add(dispatcher, amount, care=care)) for amount in (1, 10))
             await asyncio.sleep(0)
             gone.cancel()
             await first
@@ -293,7 +319,8 @@ async def test_a_group_that_goes_out_twice():
             assert await own.number("k") == 10
 
 
-async def test_all_refused_is_nothing_written(world):
+@EITHER
+async def test_all_refused_is_nothing_written(world, care):
     """Where each amount is refused, the document and its expiry stay as they were."""
     await world.put("k", f'{{"n":{TOP}}}')
     await world.client.pexpire("k", 60_000)
@@ -302,7 +329,7 @@ async def test_all_refused_is_nothing_written(world):
         await world.client.config_resetstat()
         first = asyncio.create_task(load(dispatcher, "k"))
         await asyncio.sleep(0)
-        many = (add(dispatcher, 1, ttl="600000") for _ in range(3))
+        many = (add(dispatcher, 1, ttl="600000", care=care) for _ in range(3))
         assert {type(error) for error in await asyncio.gather(*many, return_exceptions=True)} == {OutOfRange}
         await first
     assert await world.client.pttl("k") <= 60_000

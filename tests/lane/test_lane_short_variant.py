@@ -17,7 +17,9 @@ HERE = Path(__file__).parent
 @pytest.mark.parametrize("protocol", ["2", "3"])
 def test_without_hiredis(protocol):
     """Flow, cancellation, losses and combining are the same where hiredis is not installed."""
-    files = [HERE / f"test_lane_{name}.py" for name in ("flow", "cancelled", "losses", "combining", "cuts")]
+    files = [
+        HERE / f"test_lane_{name}.py" for name in ("flow", "cancelled", "losses", "combining", "combining_once", "cuts")
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *map(str, files)],
         env={
