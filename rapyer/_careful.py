@@ -127,8 +127,15 @@ class Careful(Sent, Group):
 
     def when_left(self, then: Callable[[], object]) -> None:
         """Do something when nobody waits for it any more."""
-        for future in self._futures or ():
-            future.add_done_callback(lambda _: None if self.callers() else then())
+        waiting = set(self._futures or ())
+
+        def left(future: Future[Any]) -> None:
+            waiting.discard(future)
+            if not waiting:
+                then()
+
+        for future in tuple(waiting):
+            future.add_done_callback(left)
 
     def end(self, error: BaseException) -> None:
         """Give each caller the error that this failure is to it, as an object of its own."""
