@@ -7,6 +7,7 @@ Rules:
   refusals included.
 - A call joins only a group that nobody overtook: whatever else is asked for on that document ends the group.
 - A caller that was cancelled before the write takes no part. A lost answer is unknown to every caller of the group.
+- Who asks for another care than the others makes a group of its own; what is different there is in `_careful`.
 """
 
 from __future__ import annotations
