@@ -88,6 +88,8 @@ async def test_a_client_of_one_node(servers):
 async def test_scripts_are_loaded_everywhere(world):
     """After binding no primary lacks a script; where one lost them, they are loaded there once for all callers."""
     primaries = [world.at(node.port) for node in world.servers.primaries()]
+    for node in primaries:
+        await node.config_resetstat()
     docs = await saved(60)
     for node in primaries:
         assert "errorstat_NOSCRIPT" not in await node.info("errorstats")
