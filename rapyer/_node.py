@@ -111,11 +111,12 @@ class Node(_validity.Vetted):
     def _holds(self, place: Step, child: object) -> bool:
         return self.__dict__.get(str(place), (self.__pydantic_extra__ or {}).get(str(place))) is child
 
-    def _put(self, place: Step, value: Any) -> None:
+    def _put(self, place: Step, value: Any) -> Any:
         name, values = str(place), self.__dict__
         if name not in values and self.__pydantic_extra__ is not None:
             values = self.__pydantic_extra__
-        values[name] = adopt(values.get(name), value, self, name)
+        values[name] = kept = adopt(values.get(name), value, self, name)
+        return kept
 
     def _decode(self, place: Step, text: bytes) -> Any:
         if place not in type(self).__pydantic_fields__:

@@ -137,8 +137,11 @@ class Placed(BaseModel):
     def key(self) -> str:
         """The Redis key of the document: `{prefix}:{pk}`; a nested model has its root's."""
         document: Any = self._document() if self._was_inner else self
-        own = own_pk(document) if document._key_name is None else None
-        return _keys.document_key(document.class_key_initials(), own or document.pk)
+        try:
+            pk = document._own_pk if document._key_name is None else document.pk
+        except AttributeError:
+            pk = document.pk  # made now
+        return _keys.document_key(document.class_key_initials(), pk)
 
     @property
     def field_name(self) -> str:

@@ -310,10 +310,11 @@ class Immutable(RedisType):
         value = self._linked_as(new, owner, place)
         if place.__class__ is int:
             return self._taken_in_list(owner, value)
-        owner._put(place, value)
+        linked: Self = owner._put(place, value)
         if _session._saving:
             _session.agrees_at(owner, place)
-        linked: Self = owner._get(place)
+        if linked is not value:
+            linked = owner._get(place)
         return linked
 
     def _taken_in_list(self, owner: Owner, value: Any) -> Self:

@@ -66,7 +66,7 @@ class Container(RedisType):
     def _holds(self, place: Step, child: object) -> bool:
         raise NotImplementedError  # pragma: no cover
 
-    def _put(self, place: Step, value: Any) -> None:
+    def _put(self, place: Step, value: Any) -> Any:
         raise NotImplementedError  # pragma: no cover
 
     def _get(self, place: Step) -> Any:

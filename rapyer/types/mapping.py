@@ -68,9 +68,11 @@ class RedisDict(Container, dict[str, T]):
     def _holds(self, place: Step, child: object) -> bool:
         return dict.get(self, str(place), _MISSING) is child
 
-    def _put(self, place: Step, value: Any) -> None:
+    def _put(self, place: Step, value: Any) -> Any:
         key = str(place)
-        dict.__setitem__(self, key, adopt(dict.get(self, key), value, self, key))
+        kept = adopt(dict.get(self, key), value, self, key)
+        dict.__setitem__(self, key, kept)
+        return kept
 
     def _get(self, place: Step) -> Any:
         return self[str(place)]

@@ -59,9 +59,11 @@ class RedisList(Container, list[T]):
     def _holds(self, place: Step, child: object) -> bool:
         return isinstance(place, int) and 0 <= place < len(self) and list.__getitem__(self, place) is child
 
-    def _put(self, place: Step, value: Any) -> None:
+    def _put(self, place: Step, value: Any) -> Any:
         index = _index(place)
-        list.__setitem__(self, index, adopt(list.__getitem__(self, index), value, self, index))
+        kept = adopt(list.__getitem__(self, index), value, self, index)
+        list.__setitem__(self, index, kept)
+        return kept
 
     def _get(self, place: Step) -> Any:
         return self[_index(place)]
