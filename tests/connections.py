@@ -8,6 +8,7 @@ RAPYER_TEST_HIREDIS       0 hides hiredis, so that redis-py's own parser is used
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -62,6 +63,21 @@ def started(
 class _WholeCluster(RedisCluster):
     """A client for which a question about all keys means all primaries."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._met: dict[int, Any] = {}
+
+    def _meet(self) -> None:
+        """Remember the nodes: redis-py lets go of those that leave, and of their connections that are in use then."""
+        manager = self.nodes_manager
+        self._met.update((id(node), node) for node in (*manager.nodes_cache.values(), *manager.startup_nodes.values()))
+
+    async def aclose(self) -> None:
+        """Close all connections, those to nodes that left, too."""
+        self._meet()
+        await super().aclose()
+        await asyncio.gather(*(node.disconnect() for node in self._met.values()), return_exceptions=True)
+
     def keys(self, pattern: str = "*", **options: Any) -> Any:
         return super().keys(pattern, target_nodes=self.PRIMARIES, **options)
 
@@ -71,6 +87,7 @@ class _WholeCluster(RedisCluster):
 
     async def execute_command(self, *words: Any, **options: Any) -> Any:
         """Have what is about connections and users done by every node; lists that are answered are put together."""
+        self._meet()
         if words[0].split()[0] not in {"PUBSUB", "CLIENT", "ACL", "CONFIG"} or options:
             return await super().execute_command(*words, **options)
         await self.initialize()

@@ -102,5 +102,3 @@ async def opened(servers, **options):
         await rapyer.teardown_rapyer()
         await world.close()
         await client.aclose()
-        # redis-py leaves open what it asked for the topology when that did not come to an end.
-        await client.nodes_manager.aclose("startup_nodes")

@@ -179,7 +179,7 @@ async def test_nasty_keys(world, second, key):
         task = asyncio.create_task(wait(second, doc))
         await queued(world, doc)
         left = time.monotonic()
-    assert await asyncio.wait_for(task, 5) - left < 1
+    assert await asyncio.wait_for(task, 5) - left < 2
 
 
 async def test_a_slot_moves_under_waiters(world, second):
@@ -212,7 +212,7 @@ async def test_a_cut_subscription(world, second):
         await queued(world, doc)
         await world.at(port).execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         left = time.monotonic()
-    assert await asyncio.wait_for(task, 5) - left < 1
+    assert await asyncio.wait_for(task, 5) - left < 2
 
 
 async def test_the_command(world, second):
@@ -284,7 +284,7 @@ async def test_a_killed_primary_under_waiters(own):
         await asyncio.sleep(0.2)
         leave.set()
         left = time.monotonic()
-        assert await asyncio.wait_for(easy, 5) - left < 1
+        assert await asyncio.wait_for(easy, 5) - left < 2
         outcomes = await asyncio.wait_for(asyncio.gather(*holders, *tasks, return_exceptions=True), 40)
         entered = [outcome for outcome in outcomes[2:] if isinstance(outcome, float)]
         failed = [outcome for outcome in outcomes[1:] if isinstance(outcome, BaseException)]
