@@ -18,7 +18,7 @@ from rapyer.errors import NotReplicated, OutcomeUnknown
 if TYPE_CHECKING:
     from asyncio import Future
 
-    from rapyer._wire import Call, Sendable
+    from rapyer._wire import Call, Sendable, Wire
 
 #: Seconds that replicas have to acknowledge.
 SECONDS = 1.0
@@ -62,6 +62,13 @@ class ReplicatedLane(Lane):
         self._witness.add_done_callback(partial(self._settle, lot))
         wire.sent.append(self._witness)
         wire.write(data + self._wait)
+
+    def lost(self, wire: Wire, error: BaseException) -> None:
+        """Decide for every call, as every lane; a WAIT that the server refused ends with its lot: the next has its own."""
+        if wire.refused and wire.refused[-1] is self._witness:
+            wire.refused.pop()
+            self._witness.fail(error)
+        super().lost(wire, error)
 
     def _settle(self, lot: list[_Held], witness: Future[Any]) -> None:
         """Hand out the replies of a lot, now that the replicas told."""

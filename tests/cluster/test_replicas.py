@@ -178,6 +178,30 @@ async def test_nothing_acknowledged_is_lost():
             assert min(done.values()) > 10
 
 
+async def test_a_server_that_refuses_to_wait():
+    """A server that refuses a write and the WAIT behind it, out of touch or loading, gets both again when it serves."""
+    with redis_stack.start(private=True) as server:
+        retry = Retry(ConstantBackoff(0.01), 100)
+        Safe.Meta.redis = client = Redis.from_url(server.url, retry=retry)
+        admin = Redis.from_url(server.url)
+        doc = Safe()
+        with pytest.raises(NotReplicated):
+            await doc.save()
+        await admin.config_set("replica-serve-stale-data", "no")
+        await admin.replicaof("127.0.0.1", str(redis_stack.free_port()))
+        writing = asyncio.create_task(doc.n.increase())
+        await asyncio.sleep(0.2)
+        assert not writing.done()
+        await admin.replicaof("NO", "ONE")
+        with pytest.raises(NotReplicated):
+            await asyncio.wait_for(writing, 10)
+        assert await doc.n.load() == 1
+        Safe.Meta.redis = None
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+        await admin.aclose()
+
+
 async def test_a_server_that_is_made_a_replica():
     """READONLY: calls wait until there is a primary again, and run once."""
     with redis_stack.start(private=True) as server:
