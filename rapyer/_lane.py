@@ -85,20 +85,14 @@ class Lane:
         busy = self._waiting or self._connecting or (self._wire is not None and self._wire.sent)
         return not busy and all(lane.idle for lane in self.beside.values())
 
-    def call(self, packed: bytes, *, repeatable: bool, first: bytes = b"", until: float = math.inf) -> Call:
+    def call(self, packed: bytes, *, repeatable: bool) -> Call:
         """Send one packed command; the future that is returned gets its reply, or its error reply as an exception.
 
         Args:
             packed: its bytes.
             repeatable: whether it may run twice.
-            first: a command to be written directly before it, whose reply is nobody's.
-            until: when it may be sent again for the last time, by the loop's clock.
         """
         call = self._made(packed, repeatable=repeatable)
-        if first:
-            call.first = first
-        if until != math.inf:
-            call.until = until
         self.send(call)
         return call
 

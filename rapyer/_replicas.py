@@ -64,7 +64,7 @@ class ReplicatedLane(Lane):
         wire.write(data + self._wait)
 
     def lost(self, wire: Wire, error: BaseException) -> None:
-        """Decide for every call, as every lane; a WAIT that the server refused ends with its lot: the next has its own."""
+        """Decide for every call, as every lane; a WAIT that was refused ends with its lot: the next one has its own."""
         if wire.refused and wire.refused[-1] is self._witness:
             wire.refused.pop()
             self._witness.fail(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from redis.exceptions import RedisError
 
 from rapyer._nodes import replicated
 from rapyer._trip import elsewhere
+from rapyer._wire import Call
 from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class Sent:
 
     @property
     def packed(self) -> bytes:
-        """Its bytes, as it is to be sent now."""
+        """Its bytes, as it is to be written now."""
         raise NotImplementedError
 
     @property
@@ -86,13 +88,37 @@ class Sent:
             lane: where to.
             first: what has to be written directly before it.
         """
-        call = self.way(lane).call(self.packed, repeatable=self.repeatable, first=first, until=self.until)
+        again = _Again(self, first)
+        self.way(lane).send(again)
         try:
-            return await call
+            return await again
         except _UNSURE as error:
             raise self.failed(error) from error.__cause__
-        finally:
-            self.unsure = self.unsure or call.unsure
+
+
+class _Again(Call):
+    """A call on its way once more: until it is written, it may change what is to be sent."""
+
+    __slots__ = ("_sent",)
+
+    def __init__(self, sent: Sent, first: bytes) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._sent = sent
+        self.repeatable = sent.repeatable
+        self.first = first
+        self.until = sent.until
+
+    @property
+    def packed(self) -> bytes:  # type: ignore[override]  # only read
+        return self._sent.packed
+
+    @property
+    def unsure(self) -> bool:
+        return self._sent.unsure
+
+    @unsure.setter
+    def unsure(self, unsure: bool) -> None:
+        self._sent.unsure = unsure
 
 
 def told_of(sent: Sent, error: BaseException) -> BaseException:

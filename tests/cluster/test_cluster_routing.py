@@ -434,6 +434,14 @@ def test_loops_and_threads(servers):
     assert failures == []
 
 
+def with_asking(lane, key):
+    """Ask whether a key is there, with ASKING before."""
+    call = lane._made(pack(("EXISTS", key)), repeatable=True)
+    call.first = ASKING
+    lane.send(call)
+    return call
+
+
 async def test_cancelled_redirection(world):
     """A call that is cancelled while it is sent on leaves no ASKING to another call."""
     doc = await Doc().save()
@@ -445,11 +453,11 @@ async def test_cancelled_redirection(world):
     lane = world.nodes._to("127.0.0.1", target)
     await lane.call(pack(("PING",)), repeatable=True)
     asking = lane.call(pack(("PING",)), repeatable=True)
-    call = lane.call(pack(("EXISTS", doc.key)), repeatable=True, first=ASKING)
+    call = with_asking(lane, doc.key)
     call.cancel()
     after = lane.call(pack(("EXISTS", doc.key)), repeatable=True)
     assert await asking == b"PONG"
     with pytest.raises(MovedError):
         await after
-    assert await lane.call(pack(("EXISTS", doc.key)), repeatable=True, first=ASKING) == 1
+    assert await with_asking(lane, doc.key) == 1
     await world.close_slot(slot, source, target)

@@ -67,6 +67,15 @@ def command(*arguments):
     return pack(arguments)
 
 
+def sent(lane, *arguments, **attributes):
+    """Send a command as a call with these attributes."""
+    call = lane._made(command(*arguments), repeatable=True)
+    for name, value in attributes.items():
+        setattr(call, name, value)
+    lane.send(call)
+    return call
+
+
 async def increase(dispatcher, key):
     """Add one to a counter and return what it is then: a write, which must not run twice."""
     reply = await dispatcher.script("number.increase", [key], ("", "0", "$.n", "1"), lambda _: ROOT)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from fault_proxy import Fault
-from lane_world import load, opened
+from lane_world import load, opened, until
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff, NoBackoff
 from test_lane_combining import ONCE, TOP, add, calls, gathered
@@ -12,6 +12,7 @@ from test_lane_combining import ONCE, TOP, add, calls, gathered
 import redis_stack
 from rapyer._dispatch import Care
 from rapyer._registry import once_scripts, scripts
+from rapyer._sent import _Again
 from rapyer.errors import NotReplicated, OutcomeUnknown, OutOfRange
 
 ON_A_REPLICA = Care(once=True, replicas=1)
@@ -128,6 +129,29 @@ async def test_who_gives_up_while_nothing_ran_takes_no_part(world, monkeypatch, 
         got = await asyncio.gather(*tasks, return_exceptions=True)
         assert {number: got[number] for number in sums} == sums
         assert await world.number("k") == max(sums.values(), default=0)
+
+
+async def test_who_gives_up_while_there_is_no_connection_takes_no_part(world):
+    """What was never sent is made when it is written, also when it goes on: who gives up before that is left out."""
+    await prepared(world)
+    async with world.proxied(retry=Retry(ConstantBackoff(0.01), 3)) as (dispatcher, proxy):
+        await load(dispatcher, "k")
+        lane, upstream = dispatcher._lane, proxy._upstream
+
+        async def gone():
+            raise OSError
+
+        proxy._upstream = gone
+        proxy.cut()
+        await until(lambda: lane._wire is None)
+        tasks = [asyncio.create_task(add(dispatcher, amount, care=ONCE)) for amount in (1, 10, 100)]
+        await until(lambda: any(type(call) is _Again for call in lane._waiting), pause=0)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        proxy._upstream = upstream
+        got = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    assert (got[0], got[2]) == (1, 101)
+    assert await world.number("k") == 101
 
 
 async def test_a_redis_that_stays_away(world):

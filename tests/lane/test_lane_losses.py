@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from fault_proxy import Fault, FaultProxy
-from lane_world import World, clogged, command, increase, load, opened, until
+from lane_world import World, clogged, command, increase, load, opened, sent, until
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -282,7 +282,7 @@ async def test_a_call_that_comes_too_late(world):
     """A call that may be sent until some moment is not sent later, however long connecting takes; others are."""
     async with FaultProxy(world.url, Fault("down", 0, "delay", 0.3)) as proxy, world.lane(proxy.url) as lane:
         soon = asyncio.get_running_loop().time() + 0.1
-        late = lane.call(command("INCR", "n"), repeatable=True, until=soon)
+        late = sent(lane, "INCR", "n", until=soon)
         assert await lane.call(command("INCR", "n"), repeatable=True) == 1
         with pytest.raises(RedisTimeoutError, match="in time"):
             await late
