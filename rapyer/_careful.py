@@ -112,13 +112,13 @@ class Careful(Sent, Group):
         Group.answer(self, reply)
 
     def fail(self, error: BaseException) -> None:
-        """Go on if there is a way, else give each caller its error."""
+        """Go on if there is a way and somebody waits, else give each caller its error."""
         if self._over:
             return
         self._over = True
         self._sender.shut(self)
         error = self.failed(error)
-        if self._sender.mends(error, again=self.again(error)):
+        if self.callers() and self._sender.mends(error, again=self.again(error)):
             self._sender.mend(self, error)
         else:
             self.end(error)

@@ -18,6 +18,7 @@ from rapyer._dispatch import dispatcher
 from rapyer._keys import by_slot, hash_slot, lock_key, scratch_key
 from rapyer._nodes import ASKING
 from rapyer._pack import pack
+from rapyer._registry import once_scripts
 from rapyer.errors import CrossSlot, KeyNotFound, ServerError, UsageError
 
 
@@ -432,6 +433,27 @@ def test_loops_and_threads(servers):
     finally:
         Own.Meta.redis = None
     assert failures == []
+
+
+@pytest.mark.parametrize("once", [False, True])
+async def test_who_gives_up_is_not_sent_on(world, once):
+    """A write whose callers are all gone when the answer is that it belongs elsewhere is sent nowhere else."""
+    doc = await Doc().save()
+    slot, source = hash_slot(doc.key), await world.owner(doc.key)
+    target = await world.other(source)
+    await world.nodes._to("127.0.0.1", target).call(pack(("PING",)), repeatable=True)
+    for port in (source, target):
+        await world.at(port).script_load(once_scripts()["number.increase"].source)
+    await doc.load()
+    await world.move(slot, source, target)
+    with rapyer.exactly_once() if once else nullcontext():
+        tasks = [asyncio.create_task(doc.n.increase()) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0.2)
+    assert (await world.stored(doc.key))["n"] == 0
 
 
 def with_asking(lane, key):
