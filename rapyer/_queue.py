@@ -54,6 +54,7 @@ class Queues:
         self._numbers = itertools.count(1)
         self._groups: dict[str, list[Group]] = {}  # by the lock's key, in the order they came
         self._waiting: dict[str, Group] = {}  # by the token that is waited for
+        self._late: dict[str, str] = {}  # tickets to be taken out once the holder with this token has let go
         self._start = Errands("rapyer-lock").start
         self.loop = asyncio.get_running_loop()
         self._census = Census(self._count, self._scripts.note)
@@ -182,7 +183,10 @@ class Queues:
         place, (remaining, given) = group.place, answer
         if given is not None:
             self._granted(*given)
-        if group.closed or group.token != token:
+        over = group.closed or group.token != token
+        if over and group.holder is not None and group.holder.token == token:
+            self._late[token] = ticket  # its release may come to the server later than what is sent now
+        elif over:
             self._start(self._leave(place, token, ticket))  # a repeated call may have come after everything else
         elif ticket and token in self._waiting:
             self._census.joined(place.lock_key)
@@ -326,8 +330,9 @@ class Queues:
 
     def _released(self, waiter: Waiter, given: Given | None) -> None:
         """Take notice that the lock is held no more, and which waiter of ours has it now."""
-        group = waiter.group
-        held = group.holder is waiter
+        held = (group := waiter.group).holder is waiter
+        if waiter.token in self._late:
+            self._start(self._leave(waiter.place, waiter.token, self._late.pop(waiter.token)))
         if held:
             group.holder = None
         if given is not None:

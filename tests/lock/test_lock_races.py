@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from lock_waiters import enter, queued, start
+from lock_waiters import enter, queued, start, until
 from lock_worker import Doc
 
 import rapyer
@@ -181,3 +181,35 @@ async def test_a_message_that_comes_late(clean, doc, other):
     with pytest.raises(LockLost):
         await task
     assert (await Doc.get(doc.key)).n == 100
+
+
+async def test_asking_once_more_takes_nothing_from_the_holder(clean, doc, other):
+    """A save that goes on, since the server lost its script, is not overtaken by the end of a question asked twice."""
+    leave = asyncio.Event()
+
+    async def aside():
+        async with other.lock_from_key(doc.key, "aside"):
+            await leave.wait()
+
+    holder = asyncio.create_task(aside())
+    await until(lambda: clean.exists(_keys.lock_key(doc.key, "aside")), 1)
+    waiting = asyncio.create_task(Doc.lock_from_key(doc.key, "aside").__aenter__())  # so wake-ups are listened for
+    await until(lambda: clean.llen(_keys.queue_key(doc.key, "aside")), 1)
+    await clean.script_flush()
+    for name in ("lock.acquire", "lock.release"):
+        await clean.script_load(scripts()[name].source)
+
+    async def work():
+        async with Doc.lock_from_key(doc.key, save_at_end=True) as mine:
+            mine.n += 1
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    queues = _lock.queues(clean)
+    [group] = queues._groups[_keys.lock_key(doc.key, "default")]
+    queues._ask_later(group)  # as when a message may be lost
+    await working
+    assert await doc.n.load() == 1
+    waiting.cancel()
+    leave.set()
+    await asyncio.gather(waiting, holder, return_exceptions=True)
