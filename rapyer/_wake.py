@@ -22,6 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from rapyer._keys import hash_slot
+from rapyer._wire import plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -146,7 +147,7 @@ class Wake:
 
     def _new_connection(self) -> Any:
         # The older protocol has no messages but those that were subscribed to.
-        connection = self._pool.connection_class(**{**self._pool.connection_kwargs, "protocol": 2})
+        connection = self._pool.connection_class(**{**plain(self._pool.connection_kwargs), "protocol": 2})
         connection.retry = Retry(NoBackoff(), 0)
         return connection
 

@@ -139,7 +139,7 @@ async def open_wire(pool: Any, owner: Owner) -> Wire:
     connection = None
     try:
         async with options_of(pool) as options:
-            connection = pool.connection_class(**_plain(options))
+            connection = pool.connection_class(**plain(options))
             connection.retry = Retry(NoBackoff(), 0)
             await connection.connect()
         return Wire(connection, owner)
@@ -151,7 +151,7 @@ async def open_wire(pool: Any, owner: Owner) -> Wire:
         raise
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options without maintenance notifications: redis-py reacts to them in its pool, which is not used."""
     return {name: value for name, value in options.items() if not name.startswith("maint_notifications")}
 

@@ -1,6 +1,9 @@
 """Waiters that come, leave and are served at the same moment: nobody hangs, nobody is passed, no turn is lost."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from contextlib import suppress
 
@@ -213,3 +216,10 @@ async def test_asking_once_more_takes_nothing_from_the_holder(clean, doc, other)
     waiting.cancel()
     leave.set()
     await asyncio.gather(waiting, holder, return_exceptions=True)
+
+
+def test_waiting_without_hiredis():
+    """Who waits is woken where hiredis is missing and the client says nothing of the protocol, too."""
+    environment = {**os.environ, "RAPYER_TEST_HIREDIS": "0", "RAPYER_TEST_PROTOCOL": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "when_the_others_fail"]
+    subprocess.run(command, env=environment, check=True)
