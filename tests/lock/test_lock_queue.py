@@ -395,7 +395,7 @@ async def test_a_lost_subscription(clean, doc, other, others_first):
 
 async def test_the_subscription_is_cut_again_and_again(clean, doc, other):
     """Nobody hangs, nobody is in twice, and nothing is lost."""
-    inside = 0
+    inside, going_on = 0, asyncio.Event()
 
     async def work(cls):
         nonlocal inside
@@ -406,9 +406,12 @@ async def test_the_subscription_is_cut_again_and_again(clean, doc, other):
                 mine.n = mine.n + 1
                 await asyncio.sleep(0.001)
                 inside -= 1
+            going_on.set()
 
     async def cut():
         while True:
+            await going_on.wait()  # on a busy machine a pause alone would be shorter than connecting takes
+            going_on.clear()
             await asyncio.sleep(0.02)
             await clean.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
