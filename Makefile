@@ -35,11 +35,11 @@ test: $(READY)  ## the whole suite on a real Redis Stack, and models, pipelines 
 fast: $(READY)  ## the suite without what takes more than a few seconds
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
 
-variants: $(READY)  ## the suite by TLS, unix socket, RESP 2 and 3, with and without hiredis
-	@set -e; for variant in tcp/2/1 tcp/3/1 tcp/2/0 tcp/3/0 tls/2/1 tls/3/1 tls/3/0 unix/2/0 unix/3/1; do \
+variants: $(READY)  ## the suite by TLS, unix socket, RESP 2, 3 and unsaid, with and without hiredis
+	@set -e; for variant in tcp/any/0 tcp/2/1 tcp/3/1 tcp/2/0 tcp/3/0 tls/2/1 tls/3/1 tls/3/0 unix/2/0 unix/3/1; do \
 	  set -- $$(echo $$variant | tr / " "); \
 	  echo "$$1, RESP $$2, hiredis $$3"; \
-	  RAPYER_TEST_CONNECTION=$$1 RAPYER_TEST_PROTOCOL=$$2 RAPYER_TEST_HIREDIS=$$3 \
+	  RAPYER_TEST_CONNECTION=$$1 RAPYER_TEST_PROTOCOL=$${2#any} RAPYER_TEST_HIREDIS=$$3 \
 	    $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS); \
 	done
 
