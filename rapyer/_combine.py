@@ -190,9 +190,14 @@ class Group:
         # A first caller whose words have no bytes is told at once: a lane could not.
         self._alone = sender.pack(self, self._amounts)
 
-    def joined(self, future: Future[Any], amount: Argument) -> bool:
-        """Add a caller, if there is room: not among those that nobody waits for, nor where tries are partly used up."""
-        futures = self._futures
+    def joined(self, future: Future[Any], name: str, arguments: Sequence[Argument], care: Care | None) -> bool:
+        """Add a caller who asks for the same with the same care, if there is room.
+
+        There is none among those that nobody waits for, nor where tries are partly used up.
+        """
+        if self.head != arguments[:-1] or self.name != name or self.care != care:
+            return False
+        futures, amount = self._futures, arguments[-1]
         if futures is None:
             first = self.future
             if first is None or self.tries or first.done():

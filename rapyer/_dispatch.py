@@ -94,13 +94,7 @@ class Dispatcher:
         groups = self._groups
         if name in COMBINED and len(keys) == 1:
             group = groups.get(keys[0])
-            if (
-                group is None
-                or group.care is not None
-                or group.head != arguments[:-1]
-                or group.name != name
-                or not group.joined(future, arguments[-1])
-            ):
+            if group is None or not group.joined(future, name, arguments, None):
                 group = groups[keys[0]] = Group(future, name, keys, arguments, where, self, lane)
                 lane.send(group)
             return future
@@ -118,13 +112,7 @@ class Dispatcher:
         future, groups = self._loop.create_future(), self._groups
         combined = name in COMBINED and len(keys) == 1
         group = groups.get(keys[0]) if combined else None
-        if (
-            group is not None
-            and group.care == care
-            and group.head == arguments[:-1]
-            and group.name == name
-            and group.joined(future, arguments[-1])
-        ):
+        if group is not None and group.joined(future, name, arguments, care):
             return future
         once = self._ids.new(keys[0]) if care.once and name in once_scripts() else None
         lane = self._lane or self._nodes.lane(keys[0])

@@ -159,16 +159,13 @@ class Queues:
         return [one for one in before if not one.ticket and one.holder is None and one.waits] + [group]
 
     async def _ask_queued(self, group: Group) -> None:
+        """Ask once. Unless the lock is given, the group's turn is known from a message or from asking again."""
         try:
             if self._waiting.get(group.token) is group:
-                await self._ask(group, queue=True)
+                token, ticket, answer = self._asking(group, queue=True)
+                self._answered(group, token, ticket, await answer)
         except (RapyerError, RedisError, OSError) as error:
             group.fail(error)
-
-    async def _ask(self, group: Group, *, queue: bool) -> None:
-        """Ask once. Unless the lock is given, the group's turn is known from a message or from asking again."""
-        token, ticket, answer = self._asking(group, queue=queue)
-        self._answered(group, token, ticket, await answer)
 
     def _asking(self, group: Group, *, queue: bool) -> tuple[str, str, asyncio.Future[Answer]]:
         token, place = group.token, group.place
@@ -330,7 +327,8 @@ class Queues:
 
     def _released(self, waiter: Waiter, given: Given | None) -> None:
         """Take notice that the lock is held no more, and which waiter of ours has it now."""
-        held = (group := waiter.group).holder is waiter
+        group = waiter.group
+        held = group.holder is waiter
         if waiter.token in self._late:
             self._start(self._leave(waiter.place, waiter.token, self._late.pop(waiter.token)))
         if held:
