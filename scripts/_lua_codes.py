@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 HEAD = re.compile(
     r"""^(?P<indent>\s*)(?:
-        local\ function\ (?P<local>\w+) | function\ (?P<field>[\w.]+) | if\ name\ ==\ (?P<op>"[\w.]+")\ then |
-        (?P<family>families\.\w+)\ = )""",
+        local\ function\ (?P<local>\w+) | function\ (?P<field>[\w.]+) | if\ name\ ==\ (?P<op>"[\w.]+")\ then )""",
     re.VERBOSE,
 )
 LITERAL = re.compile(r'(?P<other>[=~]= *|call\()?"(?P<code>[A-Z][A-Z_]{3,})"')
@@ -20,8 +19,8 @@ REFUSES = re.compile(r'return nil, .*"[A-Z]|\bfail\("[A-Z]')
 HANDED_ON = re.compile(r"\breturn\b|\b\w*code\b[^=]*=[^=]")
 DROPPED = re.compile(r"return \{.*\}|\(\(?\w+\(.*\)\) or ")
 MADE = re.compile(r'\b\w+_operation\("(\w+)"')
-NAME = re.compile(r'(?:run|check)\("(?P<run>[\w.]+)"|\b[A-Za-z_]\w*(?:\.[a-z_]+)?')
-DYNAMIC = re.compile(r"(?<!function )\bcheck\([a-z]")
+NAME = re.compile(r'\w+_family(?:, |\()"(?P<run>[\w.]+)"|\b[A-Za-z_]\w*(?:\.[a-z_]+)?')
+DYNAMIC = re.compile(r"\bfamily\(name")
 END = re.compile(r"^(\s*)end\b")
 
 
@@ -43,7 +42,7 @@ def blocks(source: str) -> tuple[dict[str, Block], Block]:
             continue
         head = HEAD.match(line)
         if head is not None:
-            name = head["local"] or head["field"] or head["op"] or head["family"]
+            name = head["local"] or head["field"] or head["op"]
             # The names of two libraries may be the same: both count.
             cut.setdefault(name, [])
             stack.append((len(head["indent"]), name))

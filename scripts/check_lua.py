@@ -39,8 +39,8 @@ PAGES = (Path(rapyer.__file__).parent / "lua" / "README.md", ROOT / "docs" / "op
 BEGIN, END = "<!-- scripts: written by scripts/check_lua.py --readme -->", "<!-- end of scripts -->"
 LUACHECK = ("luacheck", "--std", "lua51", "--no-color", "--codes", "--no-max-line-length", "--no-config")
 READ_GLOBALS = ("redis", "cjson", "cmsgpack", "bit", "KEYS", "ARGV")
-INCLUDE = "--- @include "
-UNUSED = re.compile(r"\(W[23]\d\d\)")
+#: Of what an include brings: it may be unused here, and have names of the function around it.
+INCLUDED = re.compile(r"\(W[234]\d\d\)")
 WARNING = re.compile(r"\s+stdin:(\d+):(\d+): (\([EW]\d+\) .*)")
 
 
@@ -72,22 +72,17 @@ def unknown_codes(all_scripts: Sequence[Script]) -> Iterator[str]:
 
 
 def luacheck_faults(script: Script, text: str) -> Iterator[str]:
-    """Yield luacheck's warnings of a script with this text of its own; what an include brings may be unused here."""
+    """Yield luacheck's warnings of a script with this text of its own, the lenient ones for no include's lines."""
     lines = script.source.decode().splitlines()
-    own = len(lines) - _own_length(text.splitlines())
+    own = set(text.splitlines())
     # Redis takes the shebang off before Lua sees the rest.
     body = "\n".join(["", *lines[1:], ""])
     command = [*LUACHECK, "--read-globals", *READ_GLOBALS, "--", "-"]
     done = subprocess.run(command, input=body, capture_output=True, text=True, check=False)
     for match in filter(None, map(WARNING.match, done.stdout.splitlines())):
         line = int(match[1])
-        if line > own or not UNUSED.search(match[3]):
+        if lines[line - 1] in own or not INCLUDED.search(match[3]):
             yield f"luacheck: {match[3]} in `{lines[line - 1].strip()}`"
-
-
-def _own_length(text: Sequence[str]) -> int:
-    """Return how many lines a script's own file has after its last include."""
-    return next((index for index, line in enumerate(reversed(text)) if line.startswith(INCLUDE)), len(text))
 
 
 def unused_everywhere() -> Iterator[str]:

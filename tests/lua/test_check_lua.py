@@ -52,6 +52,7 @@ def test_the_scripts_are_in_order() -> None:
 
 
 PRELUDE = '--- @include "lib/prelude"\n'
+RUN = '--- @include "lib/run"\n'
 
 
 @pytest.mark.parametrize(
@@ -62,8 +63,8 @@ PRELUDE = '--- @include "lib/prelude"\n'
         (PRELUDE + 'return fail("VALUE")\n', {"VALUE"}),
         (PRELUDE + 'local x, code = kind_at(KEYS[1], "$")\nif not x then return fail(code) end\n', None),
         (PRELUDE + 'local x = (read(KEYS[1], "$")) or false\nif not x then return fail("ENTRY") end\n', {"ENTRY"}),
-        ('--- @include "lib/run"\n--- @include "lib/ops_text"\nreturn run("text.append")\n', "text.append"),
-        ('--- @include "lib/run"\n--- @include "lib/ops_number"\nreturn run("number.modulo")\n', "number.modulo"),
+        (RUN + '--- @include "lib/ops_text"\nreturn run(text_family, "text.append")\n', "text.append"),
+        (RUN + '--- @include "lib/ops_number"\nreturn run(number_family, "number.modulo")\n', "number.modulo"),
     ],
 )
 def test_codes_are_followed_from_the_main_body(body: str, codes: set[str] | str | None) -> None:

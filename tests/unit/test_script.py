@@ -108,6 +108,16 @@ def test_what_an_include_needs_comes_before_it_and_once() -> None:
     assert order(composed(body, files)) == ["local base", "local a", "local b", "return 1"]
 
 
+def test_an_indented_include_is_for_its_branch_alone() -> None:
+    """With what it includes itself, unless that is there already for all."""
+    files = {"lib/a": '--- @include "lib/base"\nlocal a\n', "lib/base": "local base\n"}
+    branch = 'if x then\n  --- @include "lib/a"\nend\n'
+    inside = ["if x then", "  local base", "  local a", "end"]
+    assert order(composed(branch + '--- @include "lib/base"\n', files)) == [*inside, "local base"]
+    above = '--- @include "lib/base"\n' + branch
+    assert order(composed(above, files)) == ["local base", "if x then", "  local a", "end"]
+
+
 def test_a_missing_include_is_named_with_file_and_line() -> None:
     """Also deep inside another one."""
     with pytest.raises(ScriptSourceError, match=r"^test\.made:8: there is no lib/gone\.lua$"):
@@ -170,7 +180,7 @@ def test_functions_that_nothing_calls_are_left_out() -> None:
     ]
 
 
-FAMILY = """families.list = function(name)
+FAMILY = """local function list_family(name)
   if name == "list.one" then return 1 end
   if name == "list.two" then
     if true then
@@ -184,9 +194,9 @@ end
 @pytest.mark.parametrize(
     ("body", "kept"),
     [
-        ('return run("list.one")', [1]),
-        ('return run("list.two")', [2, 3, 4, 5, 6]),
-        ("return run(take())", [1, 2, 3, 4, 5, 6]),
+        ('return run(list_family, "list.one")', [1]),
+        ('return run(list_family, "list.two")', [2, 3, 4, 5, 6]),
+        ("return run(list_family, take())", [1, 2, 3, 4, 5, 6]),
     ],
 )
 def test_operations_that_a_script_does_not_name_are_left_out(body: str, kept: list[int]) -> None:

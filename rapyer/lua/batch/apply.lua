@@ -14,144 +14,127 @@
 --- @include "lib/prelude"
 --- @include "lib/ttl"
 --- @include "lib/fence"
---- @include "lib/json_text"
 --- @include "lib/members"
---- @include "lib/int64"
---- @include "lib/double"
---- @include "lib/arrays"
---- @include "lib/find"
---- @include "lib/work_keys"
 
--- A call uses few of the families: each is made when its first operation comes.
-local function make_family(_, family)
-  if family == "value" then
+-- documents: by their number, as text. scratch: only if a document has keys for the use of this call.
+local documents, scratch = {}, nil
+local families = {}
+
+-- Checks an operation completely; returns the function that carries it out, or a refusal. A call uses few families: each
+-- is made when its first operation comes.
+local function check(name, key, path)
+  local family = families[name]
+  if family then return family(name, key, path) end
+  local kind = string.match(name, "^%a+")
+  if kind == "value" then
     --- @include "lib/ops_value"
-  elseif family == "number" then
+    family = value_family
+  elseif kind == "number" then
     --- @include "lib/ops_number"
-  elseif family == "map" then
+    family = number_family
+  elseif kind == "map" then
     --- @include "lib/ops_map"
-  elseif family == "list" then
+    family = map_family
+  elseif kind == "list" then
     --- @include "lib/ops_list"
-  elseif family == "text" then
+    family = list_family
+  elseif kind == "text" then
     --- @include "lib/ops_text"
-  elseif family == "set" then
+    family = text_family
+  elseif kind == "set" then
     --- @include "lib/ops_set"
-  elseif family == "document" then
+    family = set_family
+  elseif kind == "document" then
     --- @include "lib/ops_document"
-  elseif family == "bytes" then
+    family = document_family
+  elseif kind == "bytes" then
     --- @include "lib/ops_bytes"
-  elseif family == "moment" then
+    family = bytes_family
+  elseif kind == "moment" then
     --- @include "lib/ops_moment"
-  elseif family == "splice" then
+    family = moment_family
+  elseif kind == "splice" then
     --- @include "lib/splice"
+    family = splice_family
   end
-  return rawget(families, family)
-end
-setmetatable(families, { __index = make_family })
-
-local documents, pending = {}, {}
-local last_extra = false
-
-local function take_document(first_key)
-  local document = { key = KEYS[first_key], ttl = take(), skip = take() == "skip", truths = {} }
-  local own = take_number()
-  local held, code, detail = check_locks(first_key + 1)
-  if not held then return nil, code, detail end
-  local next_key = first_key + 1 + held
-  if own > 0 then
-    document.backup, work_keys[document.key] = KEYS[next_key], {}
-    for i = 2, own do work_keys[document.key][i - 1] = KEYS[next_key + i - 1] end
-  end
-  return document, next_key + own
+  families[name] = family
+  return family(name, key, path)
 end
 
-local function put_aside(document)
-  if document.saved then return end
-  document.saved = redis.call("COPY", document.key, document.backup, "REPLACE") == 1 and "copy" or "nothing"
-end
+-- Of each operation that is checked and not yet written: what carries it out, its document, and the field that it leaves
+-- as it says, or false.
+local pending, last_extra = {}, false
 
 -- An operation that knows the whole value it left ("" is for callers who do not ask) spares reading it: later ones on
 -- the same field are dependent.
 local function write_pending()
-  for _, change in ipairs(pending) do
-    local truth, extra = change.apply()
-    if change.field and truth and truth ~= "" then change.document.truths[change.field] = truth end
+  for i = 1, #pending, 3 do
+    local truth, extra = pending[i]()
+    local field = pending[i + 2]
+    if field and truth and truth ~= "" then pending[i + 1].truths[field] = truth end
     last_extra = extra or false
   end
-  pending = {}
 end
 
 -- Only the document that it works on may differ then from what earlier checks and writes have noted of it.
-local function write_before_dependent(document)
-  for _, change in ipairs(pending) do put_aside(change.document) end
+local function write_before_dependent(document, name, path)
+  for i = 2, #pending, 3 do scratch.put_aside(pending[i]) end
   write_pending()
+  pending = {}
   objects[document.key], document.truths = nil, {}
-end
-
-local function clean_up()
-  for _, document in ipairs(documents) do
-    if document.saved == "copy" then redis.call("DEL", document.backup) end
-    if document.backup then
-      for _, work in ipairs(work_keys[document.key]) do redis.call("DEL", work) end
-    end
-  end
-end
-
-local function bring_back()
-  for _, document in ipairs(documents) do
-    if document.saved == "copy" then redis.call("RENAME", document.backup, document.key) end
-    if document.saved == "nothing" then redis.call("DEL", document.key) end
-    document.saved = nil
-  end
-  clean_up()
-end
-
-local function check_operation()
-  local document, dependent = documents[take_number()], take() == "1"
-  local name, path = take(), take()
-  if dependent then write_before_dependent(document) end
-  if dependent and name ~= "splice.apply" then finish(document.key, path) end
-  local apply, code, detail = check(name, document.key, path)
-  if apply then
-    local field = string.sub(path, 1, 2) == "$." and path
-    if field then objects[document.key] = true end
-    pending[#pending + 1] = { apply = apply, document = document, field = field }
-    return true
-  end
-  if document.skip and code == "KEY_NOT_FOUND" then return true end
-  return nil, code, detail
+  if name ~= "splice.apply" then scratch.finish(document.key, path) end
 end
 
 local function carry_out()
-  for index = 1, take_number() do
-    local ready, code, detail = check_operation()
-    if not ready then return code, detail, index - 1 end
+  for index = 1, tonumber(take()) do
+    local document, dependent, name, path = documents[take()], take(), take(), take()
+    if dependent == "1" then write_before_dependent(document, name, path) end
+    local apply, code, detail = check(name, document.key, path)
+    if apply then
+      local field, last = string.sub(path, 1, 2) == "$." and path, #pending
+      if field then objects[document.key] = true end
+      pending[last + 1], pending[last + 2], pending[last + 3] = apply, document, field
+    elseif not (document.skip and code == "KEY_NOT_FOUND") then
+      return code, detail, index - 1
+    end
   end
   write_pending()
-  finish()
+  if scratch then scratch.finish() end
 end
 
-local function take_reads()
-  local texts = {}
-  for i = 1, take_number() do
-    local document, path = documents[take_number()], take()
-    texts[i] = document.truths[path] or (read(document.key, path)) or false
+local first_key = 1
+for number = 1, tonumber(take()) do
+  local document = { key = KEYS[first_key], ttl = take(), skip = take() == "skip", truths = {} }
+  local own = tonumber(take())
+  local held, code, detail = check_locks(first_key + 1)
+  if not held then return fail(code, detail) end
+  local own_key = first_key + 1 + held
+  first_key = own_key + own
+  if own > 0 then
+    --- @include "lib/scratch"
+    scratch = scratch or make_scratch(documents)
+    document.backup = KEYS[own_key]
+    scratch.work_keys[document.key] = { unpack(KEYS, own_key + 1, own_key + own - 1) }
   end
-  return texts
-end
-
-local next_key = 1
-for i = 1, take_number() do
-  local document, code, detail = take_document(next_key)
-  if not document then return fail(code, detail) end
-  documents[i], next_key = document, code
+  documents[string.format("%d", number)] = document
 end
 
 local done, code, detail, index = pcall(carry_out)
-if not done or code then bring_back() end
+if scratch then
+  if not done or code then
+    scratch.bring_back()
+  else
+    scratch.clean_up()
+  end
+end
 -- What nobody foresaw, as Redis told it.
 if not done then error(code, 0) end
 if code then return fail(code, detail, index) end
-clean_up()
-for _, document in ipairs(documents) do expire(document.key, document.ttl) end
-return { take_reads(), last_extra }
+for _, document in pairs(documents) do expire(document.key, document.ttl) end
+
+local texts = {}
+for i = 1, tonumber(take()) do
+  local document, path = documents[take()], take()
+  texts[i] = document.truths[path] or (read(document.key, path)) or false
+end
+return { texts, last_extra }

@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_bytes"
 
-return run("bytes.append")
+return run(bytes_family, "bytes.append")

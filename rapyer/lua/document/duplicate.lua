@@ -8,7 +8,9 @@
 --- @include "lib/prelude"
 --- @include "lib/ttl"
 
-local ttl, value, field = take(), take_value(), take()
+local ttl = take()
+local text, repairs = take_value()
+local field = take()
 
 -- unpack fails from 8,000 elements on.
 local CHUNK = 1000
@@ -33,7 +35,10 @@ end
 
 local taken = first_taken()
 if taken then return fail("KEY_EXISTS", "-", taken - 1) end
-if #KEYS > 0 then write(KEYS[1], "$", value) end
+if #KEYS > 0 then
+  redis.call("JSON.SET", KEYS[1], "$", text)
+  repair(KEYS[1], "$", repairs)
+end
 local call, source = redis.call, KEYS[1]
 for index = 2, #KEYS do call("COPY", source, KEYS[index]) end
 if field ~= "" or ttl ~= "" then

@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_document"
 
-return run("document.update")
+return run(document_family, "document.update")

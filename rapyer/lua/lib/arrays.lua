@@ -11,17 +11,15 @@ local function length(key, path)
   local reply, code, detail = checked(key, redis.pcall("JSON.ARRLEN", key, path))
   if reply and reply[1] then return reply[1] end
   if not reply then return nil, code, detail end
-  return expect(key, path, "array")
+  return kind_at(key, path, "array")
 end
 
-local function append(key, path, values)
+-- repairs[i]: of the value whose text is texts[i].
+local function append(key, path, texts, repairs)
+  local count = #texts
   -- unpack fails from 8,000 elements on.
-  for first = 1, #values, 1000 do
-    local texts = {}
-    for i = first, math.min(first + 999, #values) do texts[#texts + 1] = values[i].text end
-    redis.call("JSON.ARRAPPEND", key, path, unpack(texts))
+  for first = 1, count, 1000 do
+    redis.call("JSON.ARRAPPEND", key, path, unpack(texts, first, math.min(first + 999, count)))
   end
-  for i, value in ipairs(values) do
-    if value[1] then repair(key, item(path, i - #values - 1), value) end
-  end
+  for i, repair_it in pairs(repairs) do repair(key, item(path, i - count - 1), repair_it) end
 end

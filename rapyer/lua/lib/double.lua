@@ -2,8 +2,15 @@
 -- multiplies or divides by one power of ten. So the text to write is found by doing the same here: an integer
 -- and a power whose quotient is the wanted double. Where none exists, two such doubles that add up to it.
 
--- Made only where the short text will not do: scripts run from their first line to their last at every call.
-local function make_search()
+-- Returns the text to write and, when it is not exact by itself, the text of what must be added to it.
+local function double_texts(value)
+  if value == 0 then return 1 / value < 0 and "-0.0" or "0.0" end
+  -- Up to 15 digits and a small power of ten are exact in any parser, and most values are like that.
+  local short = string.format("%.15g", value)
+  if tonumber(short) == value and math.abs(value) < 1e15 and math.abs(value) > 1e-7 then
+    return string.find(short, "[.e]") and short or short .. ".0"
+  end
+
   local function power(exponent)
     return tonumber("1e" .. exponent)
   end
@@ -36,7 +43,7 @@ local function make_search()
   end
 
   -- The text of a positive double, or nil.
-  return function(x)
+  local function search(x)
     local size = math.floor(math.log10(x))
     for exponent = size, size - 20, -1 do
       for _, digits in ipairs(neighbours(scaled(x, exponent))) do
@@ -47,19 +54,9 @@ local function make_search()
     end
     return nil
   end
-end
 
--- Returns the text to write and, when it is not exact by itself, the text of what must be added to it.
-local function double_texts(x)
-  if x == 0 then return 1 / x < 0 and "-0.0" or "0.0" end
-  -- Up to 15 digits and a small power of ten are exact in any parser, and most values are like that.
-  local short = string.format("%.15g", x)
-  if tonumber(short) == x and math.abs(x) < 1e15 and math.abs(x) > 1e-7 then
-    return string.find(short, "[.e]") and short or short .. ".0"
-  end
-  local search = make_search()
-  local sign = x < 0 and "-" or ""
-  local size = math.abs(x)
+  local sign = value < 0 and "-" or ""
+  local size = math.abs(value)
   local text = search(size)
   if text then return sign .. text end
   local mantissa, exponent = math.frexp(size)

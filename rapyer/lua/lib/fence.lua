@@ -5,7 +5,9 @@
 -- Compares numbers from ARGV with those in the lock keys, the first of which is KEYS[first].
 -- Returns how many there were. Whatever else somebody put into a lock's key, the lock is lost.
 local function check_locks(first)
-  local held = take_number()
+  local count = take()
+  if count == "0" then return 0 end
+  local held = tonumber(count)
   for i = 1, held do
     local fence = redis.pcall("HGET", KEYS[first + i - 1], "fence")
     if fence ~= take() then return nil, "LOCK_LOST", tostring(first + i - 1) end

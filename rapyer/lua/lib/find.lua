@@ -5,8 +5,17 @@
 
 -- find(text) gives the index of the first element that equals the value, or nil. make_lookup() reads the array once, for
 -- many: the same function, which also answers with what is equal for equal values, and a table of the indexes by that.
--- Made only where an array is searched: scripts run from their first line to their last at every call.
 local function make_find(key, path)
+  local function kind_of_text(text)
+    local first = string.sub(text, 1, 1)
+    if first == '"' then return "string" end
+    if first == "{" then return "object" end
+    if first == "[" then return "array" end
+    if first == "n" then return "null" end
+    if first == "t" or first == "f" then return "boolean" end
+    return string.find(text, "[.eE]") and "number" or "integer"
+  end
+
   -- The number that an integer's text stands for, or nil where a double loses a digit of it.
   local function exact_integer(text)
     local number = tonumber(text)

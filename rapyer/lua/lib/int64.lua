@@ -1,7 +1,6 @@
 -- Exact integers of signed 64 bits, as decimal text. A Lua number is a double and loses digits from 2^53 on: larger
 -- values are a sign and a list of limbs, base 10^7, least first (a product of two limbs stays exact).
 
--- Made only when a value is too large for doubles: scripts run from their first line to their last at every call.
 local function make_int64()
   local int64 = {}
 

@@ -1,7 +1,7 @@
 -- Operations on bytes, which are kept as base64 strings.
 --- @include "lib/prelude"
 
-families.bytes = function(name, key, path)
+local function bytes_family(name, key, path)
   local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
   local function encode(bytes)
@@ -38,7 +38,7 @@ families.bytes = function(name, key, path)
     local suffix = take()
     local text, code, detail = read(key, path)
     if not text then return nil, code, detail end
-    if kind_of_text(text) ~= "string" then return nil, "WRONG_TYPE", kind_of_text(text) end
+    if string.sub(text, 1, 1) ~= '"' then return nil, "WRONG_TYPE", (kind_at(key, path)) end
     local stored = string.gsub(string.sub(text, 2, -2), "=+$", "")
     local open = #stored % 4
     local tail = open == 0 and "" or decode(string.sub(stored, -open))

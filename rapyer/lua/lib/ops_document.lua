@@ -1,33 +1,29 @@
 -- Operations on the whole document.
 --- @include "lib/prelude"
---- @include "lib/members"
+--- @include "lib/update"
 
-families.document = function(name, key, path)
-  local function replaceable()
-    local kind = redis.call("TYPE", key).ok
-    if kind == "none" or kind == "ReJSON-RL" then return kind end
-    return nil, "WRONG_TYPE", kind
-  end
+local function document_family(name, key, path)
+  if name == "document.update" then return update_members(key, path, "") end
+
+  local kind = redis.call("TYPE", key).ok
+  local replaceable = kind == "none" or kind == "ReJSON-RL"
 
   -- ARGV: value.
   if name == "document.save" then
-    local value = take_value()
-    local ready, code, detail = replaceable()
-    if not ready then return nil, code, detail end
+    local text, repairs = take_value()
+    if not replaceable then return nil, "WRONG_TYPE", kind end
     return function()
-      write(key, "$", value)
+      redis.call("JSON.SET", key, "$", text)
+      repair(key, "$", repairs)
       return ""
     end
   end
 
   -- Answers with how many documents were removed: 1 or 0.
   if name == "document.delete" then
-    local ready, code, detail = replaceable()
-    if not ready then return nil, code, detail end
+    if not replaceable then return nil, "WRONG_TYPE", kind end
     return function()
       return redis.call("DEL", key)
     end
   end
-
-  if name == "document.update" then return update_members(key, path, "") end
 end

@@ -1,9 +1,9 @@
 -- Operations on objects. Members come as a path each, quoted by the client; only popitem has to make one.
 --- @include "lib/prelude"
---- @include "lib/json_text"
 --- @include "lib/members"
+--- @include "lib/update"
 
-families.map = function(name, key, path)
+local function map_family(name, key, path)
   if name == "map.set_item" then return set_member(key, path) end
   if name == "map.update" then return update_members(key, path) end
 
@@ -12,7 +12,7 @@ families.map = function(name, key, path)
     local member = take()
     local kind, code, detail = kind_at(key, member)
     if code == "PATH_NOT_FOUND" then
-      kind, code, detail = expect(key, path, "object")
+      kind, code, detail = kind_at(key, path, "object")
       if kind then return nil, "ENTRY" end
     end
     if not kind then return nil, code, detail end
@@ -27,7 +27,7 @@ families.map = function(name, key, path)
     local popped, code, detail = read(key, member)
     if code == "PATH_NOT_FOUND" then
       local kind
-      kind, code, detail = expect(key, path, "object")
+      kind, code, detail = kind_at(key, path, "object")
       if kind then code = nil end
     end
     if code then return nil, code, detail end
@@ -39,7 +39,7 @@ families.map = function(name, key, path)
 
   -- Removes the last member: the newest one, until a removal lets RedisJSON move it. Answers with its name and value.
   if name == "map.pop_item" then
-    local kind, code, detail = expect(key, path, "object")
+    local kind, code, detail = kind_at(key, path, "object")
     if not kind then return nil, code, detail end
     local names = redis.call("JSON.OBJKEYS", key, path)[1]
     local last = names[#names]
@@ -47,6 +47,7 @@ families.map = function(name, key, path)
     local value
     if string.sub(last, 1, 1) == " " then
       -- No path can name such a member: RedisJSON drops spaces after the opening quote.
+      --- @include "lib/json_text"
       value = make_json_text().last_value(read(key, path))
     else
       value = read(key, path .. '["' .. string.gsub(last, '[\\"]', "\\%0") .. '"]')

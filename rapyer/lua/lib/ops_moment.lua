@@ -1,7 +1,7 @@
 -- Operations on ISO 8601 timestamps: proleptic Gregorian calendar, microseconds, the offset stays as written.
 --- @include "lib/prelude"
 
-families.moment = function(name, key, path)
+local function moment_family(name, key, path)
   local DAY = 86400
 
   -- Days since 0000-03-01, by counting years from March so that a leap day comes last.
@@ -48,11 +48,11 @@ families.moment = function(name, key, path)
 
   -- ARGV: days, seconds and microseconds to add, as timedelta keeps them (only days may be negative).
   if name == "moment.add" then
-    local days, seconds, micros = take_number(), take_number(), take_number()
+    local days, seconds, micros = tonumber(take()), tonumber(take()), tonumber(take())
     local text, code, detail = read(key, path)
     if not text then return nil, code, detail end
     local moment = parse(text)
-    if not moment then return nil, "WRONG_TYPE", kind_of_text(text) end
+    if not moment then return nil, "WRONG_TYPE", (kind_at(key, path)) end
     micros = moment.micros + micros
     seconds = moment.seconds + seconds + math.floor(micros / 1000000)
     days = moment.days + days + math.floor(seconds / DAY)

@@ -1,33 +1,38 @@
 -- Operations on integers (exact, or refused) and doubles (bit for bit what the language computes).
 --- @include "lib/prelude"
---- @include "lib/int64"
 --- @include "lib/double"
-
--- Below this sums are exact doubles; products are where the result is below it, too.
-local EXACT = 2 ^ 51
 
 local function read_number(key, path, integer)
   local text, code, detail = read(key, path)
   if not text then return nil, code, detail end
   local number = tonumber(text)
   if number and not (integer and string.find(text, "[.eE]")) then return text end
-  return nil, "WRONG_TYPE", kind_of_text(text)
+  return nil, "WRONG_TYPE", (kind_at(key, path))
 end
 
--- The result of two small integers as text, or nil where only exact arithmetic will do.
-local function quick_result(word, a, b)
-  if a >= EXACT or a <= -EXACT or b >= EXACT or b <= -EXACT then return nil end
-  local result
-  if word == "add" then
-    result = a + b
-  elseif word == "subtract" then
-    result = a - b
-  elseif word == "multiply" then
-    result = a * b
+-- Below this sums are exact doubles; products are where the result is below it, too.
+local EXACT = 2 ^ 51
+local int64
+
+-- The result of two integers, all as text, or a refusal.
+local function exact(word, text, operand)
+  local a, b = tonumber(text), tonumber(operand)
+  if a < EXACT and a > -EXACT and b < EXACT and b > -EXACT then
+    local result
+    if word == "add" then
+      result = a + b
+    elseif word == "subtract" then
+      result = a - b
+    elseif word == "multiply" then
+      result = a * b
+    end
+    if result and result < EXACT and result > -EXACT then return string.format("%d", result) end
   end
-  if not result or result >= EXACT or result <= -EXACT then return nil end
-  -- "+ 0" turns a negative zero into zero.
-  return string.format("%.0f", result + 0)
+  if not int64 then
+    --- @include "lib/int64"
+    int64 = make_int64()
+  end
+  return int64[word](text, operand)
 end
 
 -- ARGV: operand.
@@ -35,11 +40,9 @@ local function integer_operation(word, key, path)
   local operand = take()
   local text, code, detail = read_number(key, path, true)
   if not text then return nil, code, detail end
-  local result = quick_result(word, tonumber(text), tonumber(operand))
-  if not result then
-    result, code = make_int64()[word](text, operand)
-    if not result then return nil, code end
-  end
+  local result
+  result, code = exact(word, text, operand)
+  if not result then return nil, code end
   return function()
     redis.call("JSON.SET", key, path, result)
     return result
@@ -48,7 +51,7 @@ end
 
 -- compute: from two doubles to a third, or nil and a code. ARGV: operand, a decimal text that reads back exactly.
 local function double_operation(compute, key, path)
-  local operand = take_number()
+  local operand = tonumber(take())
   local text, code, detail = read_number(key, path, false)
   if not text then return nil, code, detail end
   local result
@@ -63,7 +66,7 @@ local function double_operation(compute, key, path)
   end
 end
 
-families.number = function(name, key, path)
+local function number_family(name, key, path)
   if name == "number.increase" then return integer_operation("add", key, path) end
   if name == "number.decrease" then return integer_operation("subtract", key, path) end
   if name == "number.multiply" then return integer_operation("multiply", key, path) end

@@ -4,22 +4,23 @@
 --- @include "lib/arrays"
 --- @include "lib/find"
 
-families.set = function(name, key, path)
+local function set_family(name, key, path)
   -- From so many elements on, reading the array once costs less than searching it for each.
   local MANY = 4
 
   -- Values that are neither in the array nor twice among them.
   local function append_missing(members)
     local look_up, indexes = select(2, make_find(key, path))()
-    local missing = {}
+    local texts, repairs = {}, {}
     for _, member in ipairs(members) do
-      local index, id = look_up(member.text)
+      local index, id = look_up(member[1])
       if not index then
-        missing[#missing + 1] = member.value
+        local count = #texts + 1
+        texts[count], repairs[count] = member[2], member[3]
         if id then indexes[id] = -1 end
       end
     end
-    append(key, path, missing)
+    append(key, path, texts, repairs)
   end
 
   -- indexes[index]: whether an element of these texts is there.
@@ -36,7 +37,7 @@ families.set = function(name, key, path)
 
   local function take_texts()
     local texts = {}
-    for i = 1, take_number() do texts[i] = take() end
+    for i = 1, tonumber(take()) do texts[i] = take() end
     return texts
   end
 
@@ -49,14 +50,14 @@ families.set = function(name, key, path)
   -- ARGV: how many, then for each its plain text and the value.
   if name == "set.add" then
     local members = {}
-    for i = 1, take_number() do members[i] = { text = take(), value = take_value() } end
-    local kind, code, detail = expect(key, path, "array")
+    for i = 1, tonumber(take()) do members[i] = { take(), take_value() } end
+    local kind, code, detail = kind_at(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
       if #members > MANY then return append_missing(members) end
       local find = make_find(key, path)
       for _, member in ipairs(members) do
-        if not find(member.text) then append(key, path, { member.value }) end
+        if not find(member[1]) then append(key, path, { member[2] }, { member[3] }) end
       end
     end
   end
@@ -64,7 +65,7 @@ families.set = function(name, key, path)
   -- ARGV: how many, their texts.
   if name == "set.discard" then
     local texts = take_texts()
-    local kind, code, detail = expect(key, path, "array")
+    local kind, code, detail = kind_at(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
       local gone = {}
@@ -76,7 +77,7 @@ families.set = function(name, key, path)
   -- ARGV: text of an element that has to be there.
   if name == "set.remove" then
     local text = take()
-    local kind, code, detail = expect(key, path, "array")
+    local kind, code, detail = kind_at(key, path, "array")
     if not kind then return nil, code, detail end
     local index = make_find(key, path)(text)
     if not index then return nil, "ENTRY" end
@@ -88,7 +89,7 @@ families.set = function(name, key, path)
   -- ARGV: how many, the texts of those to keep.
   if name == "set.keep" then
     local texts = take_texts()
-    local kind, code, detail = expect(key, path, "array")
+    local kind, code, detail = kind_at(key, path, "array")
     if not kind then return nil, code, detail end
     return function()
       local kept, gone = indexes_of(texts), {}
@@ -101,7 +102,7 @@ families.set = function(name, key, path)
 
   -- Answers with the element that was added last, removed, or nothing when there is none.
   if name == "set.pop" then
-    local kind, code, detail = expect(key, path, "array")
+    local kind, code, detail = kind_at(key, path, "array")
     if not kind then return nil, code, detail end
     local popped = read(key, item(path, -1))
     return function()

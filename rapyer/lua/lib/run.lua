@@ -4,14 +4,15 @@
 --- @include "lib/ttl"
 --- @include "lib/fence"
 
-local function run(name)
+-- family(name, key, path) checks the operation of that name completely and returns the function that carries it out.
+local function run(family, name)
   local key, ttl = KEYS[1], take()
   local held, code, detail = check_locks(2)
   if not held then return fail(code, detail) end
   local path = take()
   alone = true
   local apply
-  apply, code, detail = check(name, key, path)
+  apply, code, detail = family(name, key, path)
   if not apply then return fail(code, detail) end
   local truth, extra = apply()
   expire(key, ttl)

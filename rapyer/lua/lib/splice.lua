@@ -3,11 +3,10 @@
 -- around it, where a patch can name any member.
 --- @include "lib/prelude"
 --- @include "lib/json_text"
---- @include "lib/work_keys"
 
-families.splice = function(_, key, path)
+local function splice_family(_, key, path)
   local json = make_json_text()
-  local id = key .. path
+  local id, marked, unmarked = key .. path, scratch.marked, scratch.unmarked
 
   -- RedisJSON drops spaces before a name in a path: such a member is cut out of the object around it.
   local function member_text(name, place)
@@ -26,7 +25,7 @@ families.splice = function(_, key, path)
   end
 
   local function has_mark(text)
-    return text and string.find(text, MARK, 1, true)
+    return text and string.find(text, scratch.MARK, 1, true)
   end
 
   -- Members that are null, but not those of objects in an array: a patch sets arrays as they are.
@@ -37,7 +36,7 @@ families.splice = function(_, key, path)
 
   -- Whether the object can be written whole. What splices add to it can be.
   local function can_be_whole(work)
-    if depth > 0 or marked[id] then return true end
+    if scratch.depth > 0 or marked[id] then return true end
     local text = read(key, path)
     return not has_mark(text) and storable(work, text)
   end
@@ -45,15 +44,16 @@ families.splice = function(_, key, path)
   -- ARGV: the member's name as JSON text, its path to read it or "", the operation to run, its path below the work key,
   -- what it takes.
   local name, place, inner, inner_path = take(), take(), take(), take()
-  local kind, code, detail = expect(key, path, "object")
+  local kind, code, detail = kind_at(key, path, "object")
   local replaces = inner_path == "$" and (inner == "value.set" or inner == "map.set_item")
   local old = kind and not replaces and member_text(name, place)
-  depth = depth + 1
-  local work = work_keys[key][depth]
-  work_keys[work] = work_keys[key]
+  local work_keys = scratch.work_keys[key]
+  scratch.depth = scratch.depth + 1
+  local work = work_keys[scratch.depth]
+  scratch.work_keys[work] = work_keys
   local ready = not has_mark(old) and storable(work, old and '{"v":' .. old .. "}" or "{}")
   local apply, inner_code, inner_detail = check(inner, work, inner_path)
-  depth = depth - 1
+  scratch.depth = scratch.depth - 1
   if not kind then return nil, code, detail end
   if not apply then return nil, ready and inner_code or "OUT_OF_RANGE", inner_detail end
   local _, extra = apply()
@@ -64,15 +64,15 @@ families.splice = function(_, key, path)
   local patch = "{" .. name .. ":" .. (new or "null") .. "}"
   local whole = new and has_null(patch)
   if whole then
-    patch = "{" .. name .. ":" .. json.replaced(new, "null", MARK) .. "}"
+    patch = "{" .. name .. ":" .. json.replaced(new, "null", scratch.MARK) .. "}"
     ready = ready and can_be_whole(work)
   end
   patch = ready and storable(work, patch)
   if not patch then return nil, "OUT_OF_RANGE" end
-  if whole and depth == 0 then marked[id] = { key = key, path = path } end
+  if whole and scratch.depth == 0 then marked[id] = { key = key, path = path } end
   return function()
     -- What an object is merged into must not be one. A number instead keeps its place among the members.
-    if new and kind_of_text(new) == "object" then redis.call("JSON.MERGE", key, path, "{" .. name .. ":0}") end
+    if new and string.sub(new, 1, 1) == "{" then redis.call("JSON.MERGE", key, path, "{" .. name .. ":0}") end
     redis.call("JSON.MERGE", key, path, patch)
     return nil, extra
   end

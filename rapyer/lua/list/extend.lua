@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_list"
 
-return run("list.extend")
+return run(list_family, "list.extend")

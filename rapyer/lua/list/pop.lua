@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_list"
 
-return run("list.pop")
+return run(list_family, "list.pop")

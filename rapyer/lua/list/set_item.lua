@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_list"
 
-return run("list.set_item")
+return run(list_family, "list.set_item")

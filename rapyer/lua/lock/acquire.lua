@@ -9,7 +9,7 @@
 --         the same for another waiter of the caller that was given the lock, or nothing}
 -- ERRORS  KEY_NOT_FOUND WRONG_TYPE
 -- FLAGS   repeatable
---- @include "lib/handover"
+--- @include "lib/give"
 
 local document, lock, queue = KEYS[1], KEYS[2], KEYS[3]
 local token, lease, ttl, info, channel, ticket = take(), take(), take(), take(), take(), take()
@@ -20,6 +20,7 @@ local owner = busy and redis.call("HGET", lock, "owner")
 local passed, text, code, detail
 if not owner or owner == token then text, code, detail = checked(document, redis.pcall("JSON.GET", document)) end
 if busy and (not owner or (owner == token and not text)) and redis.call("EXISTS", queue) == 1 then
+  --- @include "lib/serve"
   passed = serve(document, lock, queue, channel, text)
   owner = redis.call("HGET", lock, "owner")
 end

@@ -7,7 +7,7 @@
 --         or {0} where the lock is held no more
 -- ERRORS  -
 -- FLAGS   allow-oom
---- @include "lib/handover"
+--- @include "lib/pass_on"
 
 local token, fence, ticket = take(), take(), take()
 local lock, queue = KEYS[2], KEYS[3]

@@ -8,24 +8,24 @@
 -- RETURNS {1, {token, fencing number, document as JSON text} of the caller's waiter who holds the lock now or nothing}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE INDEX
 -- FLAGS   -
---- @include "lib/handover"
 --- @include "lib/fence"
---- @include "lib/ops_value"
---- @include "lib/ops_map"
+--- @include "lib/ttl"
+--- @include "lib/members"
+--- @include "lib/pass_on"
 
 local document, ttl = KEYS[1], take()
-
-local function checked_change()
-  if take() == "map.pop" then return check("map.pop", document, take()) end
-  return check("value.set", document, take())
-end
-
 local held, code, detail = check_locks(2)
 if not held then return fail(code, detail) end
-local writes, count = {}, take_number()
+local writes, count = {}, tonumber(take())
 alone = count == 1
 for i = 1, count do
-  local write_it, its_code, why = checked_change()
+  local write_it, its_code, why
+  if take() == "value.set" then
+    write_it, its_code, why = set_member(document, take(), "")
+  else
+    --- @include "lib/ops_map"
+    write_it, its_code, why = map_family("map.pop", document, take())
+  end
   if not write_it then return fail(its_code, why, i - 1) end
   writes[i] = write_it
 end

@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_map"
 
-return run("map.pop_item")
+return run(map_family, "map.pop_item")

@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_moment"
 
-return run("moment.add")
+return run(moment_family, "moment.add")

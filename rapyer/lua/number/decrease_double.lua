@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_number"
 
-return run("number.decrease_double")
+return run(number_family, "number.decrease_double")

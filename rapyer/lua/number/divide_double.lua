@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_number"
 
-return run("number.divide_double")
+return run(number_family, "number.divide_double")

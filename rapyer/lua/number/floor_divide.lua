@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_number"
 
-return run("number.floor_divide")
+return run(number_family, "number.floor_divide")

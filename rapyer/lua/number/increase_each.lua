@@ -17,14 +17,9 @@ local path = take()
 local text
 text, code, detail = read_number(key, path, true)
 if not text then return fail(code, detail) end
-local answers, taken, add = {}, false, nil
-for i = 1, take_number() do
-  local amount = take()
-  local sum = quick_result("add", tonumber(text), tonumber(amount))
-  if not sum then
-    add = add or make_int64().add
-    sum = add(text, amount)
-  end
+local answers, taken = {}, false
+for i = 1, tonumber(take()) do
+  local sum = exact("add", text, take())
   text, answers[i] = sum or text, sum or false
   taken = taken or sum
 end

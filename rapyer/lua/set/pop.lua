@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_set"
 
-return run("set.pop")
+return run(set_family, "set.pop")

@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_set"
 
-return run("set.remove")
+return run(set_family, "set.remove")

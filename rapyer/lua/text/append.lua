@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_text"
 
-return run("text.append")
+return run(text_family, "text.append")

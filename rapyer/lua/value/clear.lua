@@ -8,4 +8,4 @@
 --- @include "lib/run"
 --- @include "lib/ops_value"
 
-return run("value.clear")
+return run(value_family, "value.clear")
