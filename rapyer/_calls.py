@@ -76,10 +76,12 @@ def _call(document: Document, script: str, arguments: Sequence[Argument], path: 
     key, config = document.key, document.Meta
     client = config.redis if config.redis is not None else bound_client(config, type(document))
     ttl = "" if config.ttl is None else milliseconds(config.ttl)
-    locks = locks_on(key) if _held.get() else ()
-    keys: Sequence[str] = (key, *[lock.lock_key for lock in locks]) if locks else (key,)
-    head = (ttl, str(len(locks)), *[lock.fence for lock in locks]) if locks else (ttl, "0")
     care = care_of(config) if RedisConfig.careful or _once.get() else None
+    locks = locks_on(key) if _held.get() else ()
+    if not locks:
+        return dispatcher(client).script(script, (key,), (ttl, "0", *arguments), path, care)
+    keys = (key, *[lock.lock_key for lock in locks])
+    head = (ttl, str(len(locks)), *[lock.fence for lock in locks])
     return dispatcher(client).script(script, keys, (*head, *arguments), path, care)
 
 

@@ -14,19 +14,19 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any
 
-from rapyer._combine import COMBINED, Group, end
+from rapyer._combine import Group, combined
 from rapyer._lane import own_error
 from rapyer._once import LONGEST, known
 from rapyer._pack import pack
 from rapyer._refused import final
 from rapyer._registry import once_scripts, scripts
-from rapyer._sent import Sent, told_of
+from rapyer._sent import Sent, end, told_of
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Sequence
 
-    from rapyer._combine import Sender
+    from rapyer._combine import GroupSender
     from rapyer._lane import Lane
     from rapyer._once import Once
     from rapyer._ops import Argument
@@ -55,7 +55,7 @@ class Careful(Sent, Group):
         keys: Sequence[str],
         arguments: Sequence[Argument],
         where: Where | Locate | str,
-        sender: Sender,
+        sender: GroupSender,
         lane: Lane,
         care: Care,
         once: Once | None,
@@ -64,6 +64,7 @@ class Careful(Sent, Group):
         self.name = name
         self.keys = keys
         self.head = tuple(arguments[:-1])
+        self.barred = self._documents = None
         self.care = care
         self.lane = lane
         self.once = once
@@ -82,7 +83,7 @@ class Careful(Sent, Group):
         """Make the command for the callers there are."""
         name, once, keys, words = self.name, self.once, self.keys, (*self.head, *self._amounts)
         if len(self._amounts) > 1:
-            name, words = COMBINED[name], (*self.head, str(len(self._amounts)), *self._amounts)
+            name, words = combined(name, self.head, keys, self._amounts)
         if once is None:
             script = self.script = scripts()[name]
             self._packed = pack(("EVALSHA", script.sha, str(len(keys)), *keys, *words))
@@ -98,7 +99,7 @@ class Careful(Sent, Group):
         """The command; nobody joins from now on."""
         self._sender.shut(self)
         if len(self._amounts) > 1 and not self.unsure and (left := self._callers()):
-            self._futures, self._amounts = map(list, zip(*left, strict=True))
+            self._keep(left)
             self._pack()
         return self._packed
 
@@ -140,5 +141,5 @@ class Careful(Sent, Group):
     def end(self, error: BaseException) -> None:
         """Give each caller the error that this failure is to it, as an object of its own."""
         known(self)
-        for future, _ in self._callers():
+        for future, *_ in self._callers():
             end(future, told_of(self, final(self.name, own_error(error), self._where, self.keys)))

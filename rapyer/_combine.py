@@ -1,11 +1,12 @@
-"""Script calls on their way; combining: calls of one operation on one place that wait for the same write go out as one.
+"""Combining: calls of one operation that wait for the same write go out as one.
 
 Rules:
-- What a caller awaits is a plain future, which asyncio handles fastest; no coroutine waits in between. What can be done
-  about a failure is the sender's business.
 - Only operations are combined whose combined script answers each caller what it would have got alone, in order,
   refusals included.
-- A call joins only a group that nobody overtook: whatever else is asked for on that document ends the group.
+- A call joins only a group that nobody overtook: whatever else is asked for on a document, nobody joins for it a group
+  that goes out before.
+- On one server calls of the same place in different documents are one, too. In a cluster, where documents are on
+  different nodes, and with care each document has groups of its own.
 - A caller that was cancelled before the write takes no part. A lost answer is unknown to every caller of the group.
 - Who asks for another care than the others makes a group of its own; what is different there is in `_careful`.
 """
@@ -13,131 +14,41 @@ Rules:
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import lru_cache
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError
 
 from rapyer._lane import own_error
+from rapyer._pack import pack
 from rapyer._refused import final
 from rapyer._registry import scripts
-from rapyer._sent import Sent
+from rapyer._sent import ScriptCall, Sender, end
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rapyer._lane import Lane
     from rapyer._ops import Argument
     from rapyer._refused import Locate, Where
-    from rapyer._script import Script
     from rapyer._sent import Care
 
 #: Script -> the script that does it for many.
 COMBINED = {"number.increase": "number.increase_each"}
 #: Callers of one group: bounds how long the server is busy with it.
 MOST = 500
+#: The same where they ask for different documents. It is written then, and the server works while others are made.
+TOGETHER = 32
 
 
-class Sender(Protocol):
-    """Who sends calls."""
-
-    def mends(self, error: BaseException, *, again: bool = False) -> bool:
-        """Whether a call that failed like this may go on; `again`: it may be sent again, whatever happened."""
-
-    def mend(self, call: Any, error: BaseException) -> None:
-        """Let a call go on; it gets its outcome later."""
+class GroupSender(Sender, Protocol):
+    """Who sends groups, too."""
 
     def shut(self, group: Group) -> None:
         """Let nobody join a group any more."""
-
-    def pack(self, group: Group, amounts: Sequence[Argument]) -> bytes:
-        """Return the command for these callers of a group."""
-
-
-class ScriptCall(Sent):
-    """One call of a script.
-
-    Attributes:
-        future: what the caller awaits.
-        name: the script.
-        keys: its KEYS.
-        where: the place a refused operation worked on, or what gives it.
-        sender: who is asked when it failed.
-        lane: the way it took.
-        packed: its bytes.
-        repeatable: whether it may run twice.
-        tries: how many connections failed it.
-    """
-
-    __slots__ = ("future", "keys", "lane", "name", "packed", "repeatable", "sender", "where")
-
-    packed: bytes
-    care: Care | None = None
-    # What a lane may ask of any call, and what is seldom another value.
-    tries = 0
-    first = b""
-
-    def __init__(  # noqa: PLR0913, PLR0917 - by place, since it is made for each call
-        self,
-        future: Future[Any],
-        name: str,
-        keys: Sequence[str],
-        where: Where | Locate | str,
-        sender: Sender,
-        lane: Lane,
-        packed: bytes,
-        repeatable: bool,  # noqa: FBT001
-    ) -> None:
-        self.future = future
-        self.name = name
-        self.keys = keys
-        self.where = where
-        self.sender = sender
-        self.lane = lane
-        self.packed = packed
-        self.repeatable = repeatable
-
-    @property
-    def script(self) -> Script:
-        """What it runs."""
-        return scripts()[self.name]
-
-    def given_up(self) -> bool:
-        """Whether nobody waits for it."""
-        return self.future.done()
-
-    def answer(self, reply: Any) -> None:
-        """Give the caller the reply."""
-        self.future.set_result(reply)
-
-    def fail(self, error: BaseException) -> None:
-        """Go on if there is a way, else give the caller its error."""
-        if self.future.done():
-            return
-        if self.sender.mends(error):
-            self.sender.mend(self, error)
-        else:
-            self.end(error)
-
-    def callers(self) -> int:
-        """Return how many wait for it."""
-        return int(not self.future.done())
-
-    def end(self, error: BaseException) -> None:
-        """Give the caller the error that this failure is to it."""
-        end(self.future, final(self.name, error, self.where, self.keys))
-
-    def when_left(self, then: Callable[[], object]) -> None:
-        """Do something when nobody waits for it any more."""
-        self.future.add_done_callback(lambda _: then())
-
-
-def end(future: Future[Any], error: BaseException) -> None:
-    """Give a caller an error, if there still is a caller."""
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # a caller that is cancelled meanwhile is no reason for a message in the log
 
 
 @lru_cache(maxsize=1024)
@@ -147,18 +58,19 @@ def _shared(head: tuple[Argument, ...]) -> tuple[Argument, ...]:
 
 
 class Group:
-    """Calls of one operation on one place, sent as one, or alone as what each of them is.
+    """Calls of one operation on the same place of one or several documents, sent as one, or alone as what each is.
 
     Attributes:
         future: what the only caller awaits, while nobody has joined; a lane handles it as any call's.
         name: the script that each of them calls.
-        keys: its KEYS.
-        head: its ARGV without the last, which each caller has of its own.
+        keys: KEYS of the first.
+        head: its ARGV without the last, which each caller has of its own: ttl, no locks, path.
+        barred: documents for which nobody joins any more.
     """
 
     __slots__ = (
-        *("__dict__", "_alone", "_amounts", "_futures", "_lane", "_sender", "_where"),
-        *("future", "head", "keys", "name"),
+        *("__dict__", "_alone", "_amounts", "_documents", "_futures", "_lane", "_sender", "_where"),
+        *("barred", "future", "head", "keys", "name"),
     )
 
     care: Care | None = None
@@ -168,34 +80,39 @@ class Group:
     until = math.inf
     unsure = False
 
-    def __init__(  # noqa: PLR0913, PLR0917 - by place, as a `ScriptCall`
+    def __init__(
         self,
         future: Future[Any],
         name: str,
         keys: Sequence[str],
         arguments: Sequence[Argument],
-        where: Where | Locate | str,
-        sender: Sender,
+        sender: GroupSender,
         lane: Lane,
     ) -> None:
         self.future: Future[Any] | None = future
         self.name = name
         self.keys = keys
         self.head = _shared(tuple(arguments[:-1]))
-        self._where = where
+        self.barred: set[str] | None = None
+        self._where: Where | Locate | str = str(arguments[-2])
         self._sender = sender
         self._lane = lane
         self._futures: list[Future[Any]] | None = None
+        self._documents: list[str] | None = None
         self._amounts: Sequence[Argument] = arguments[-1:]
         # A first caller whose words have no bytes is told at once: a lane could not.
-        self._alone = sender.pack(self, self._amounts)
+        self._alone = _packed(name, keys[0], self.head, arguments[-1])
 
-    def joined(self, future: Future[Any], name: str, arguments: Sequence[Argument], care: Care | None) -> bool:
+    def joined(
+        self, future: Future[Any], name: str, key: str, arguments: Sequence[Argument], care: Care | None
+    ) -> bool:
         """Add a caller who asks for the same with the same care, if there is room.
 
         There is none among those that nobody waits for, nor where tries are partly used up.
         """
         if self.head != arguments[:-1] or self.name != name or self.care != care:
+            return False
+        if (self.barred is not None and key in self.barred) or not (key.isascii() or _has_bytes(key)):
             return False
         futures, amount = self._futures, arguments[-1]
         if futures is None:
@@ -204,16 +121,38 @@ class Group:
                 return False
             self.future = None
             self._futures, self._amounts = [first, future], [*self._amounts, amount]
-            return True
-        if len(futures) >= MOST or self.tries or (futures[-1].done() and self.given_up()):
+        elif self.tries or len(futures) >= self._most() or (futures[-1].done() and self.given_up()):
             return False
-        futures.append(future)
-        self._amounts.append(amount)  # type: ignore[attr-defined]  # a list by now
+        else:
+            futures.append(future)
+            self._amounts.append(amount)  # type: ignore[attr-defined]  # a list by now
+        if self._documents is not None:
+            self._documents.append(key)
+            if len(self._documents) >= TOGETHER:
+                self._lane.flush()
+        elif key != self.keys[0]:
+            self._documents = [self.keys[0]] * (len(self._amounts) - 1) + [key]
         return True
 
-    def _callers(self) -> list[tuple[Future[Any], Argument]]:
+    def _most(self) -> int:
+        return MOST if self._documents is None else TOGETHER
+
+    def _of(self) -> Iterable[str]:
+        """Return the document of each caller."""
+        return repeat(self.keys[0]) if self._documents is None else self._documents
+
+    def _callers(self) -> list[tuple[Future[Any], str, Argument]]:
         futures = self._futures or ([] if self.future is None else [self.future])
-        return [pair for pair in zip(futures, self._amounts, strict=True) if not pair[0].done()]
+        return [each for each in zip(futures, self._of(), self._amounts, strict=False) if not each[0].done()]
+
+    def _keep(self, callers: list[tuple[Future[Any], str, Argument]]) -> None:
+        """Forget all but these callers, and put those of a document together, as their answers will be."""
+        places = {key: place for place, key in enumerate(dict.fromkeys(key for _, key, _ in callers))}
+        callers.sort(key=lambda caller: places[caller[1]])
+        self._futures = [future for future, _, _ in callers]
+        self._amounts = [amount for _, _, amount in callers]
+        if self._documents is not None:
+            self._documents = [key for _, key, _ in callers]
 
     # -- what a lane asks a call -----------------------------------------------------------------------------------
 
@@ -223,9 +162,15 @@ class Group:
         self._sender.shut(self)
         if self._futures is None:
             return self._alone
-        left = self._callers()
-        self._futures, self._amounts = map(list, zip(*left, strict=True))
-        return self._sender.pack(self, self._amounts)
+        documents = self._documents
+        apart = documents is None or len(set(documents)) == len(documents)
+        if not apart or [future for future in self._futures if future.done()]:
+            self._keep(self._callers())
+        if len(self._amounts) == 1:
+            return _packed(self.name, next(iter(self._of())), self.head, self._amounts[0])
+        keys = self.keys if self._documents is None else dict.fromkeys(self._documents)
+        script, words = combined(self.name, self.head, self._documents or self.keys, self._amounts)
+        return pack(("EVALSHA", scripts()[script].sha, str(len(keys)), *keys, *words))
 
     def given_up(self) -> bool:
         """Whether nobody waits any more; nobody joins then."""
@@ -245,25 +190,122 @@ class Group:
         if len(futures) == 1:
             futures[0].set_result(reply)
             return
-        for future, text in zip(futures, reply, strict=True):
+        for future, key, text in zip(futures, self._of(), reply, strict=False):
             if future.done():
                 continue
-            if text is None:
-                refusal = ResponseError("RAPYER_OUT_OF_RANGE 0 -")
-                end(future, final(self.name, refusal, self._where, self.keys))
-            else:
+            if text.__class__ is bytes:
                 future.set_result((text, None))
+            else:
+                end(future, final(self.name, own_error(text), self._where, (key,)))
 
     def fail(self, error: BaseException) -> None:
         """Give each caller the error, as an object of its own; who goes on does so by itself."""
         sender = self._sender
         sender.shut(self)
         mends = sender.mends(error)
-        for future, amount in self._callers():
-            own = own_error(error)
-            if mends:
-                packed = sender.pack(self, (amount,))
-                call = ScriptCall(future, self.name, self.keys, self._where, sender, self._lane, packed, False)  # noqa: FBT003
-                sender.mend(call, own)
+        # Nothing ran, maybe because of a single document.
+        alone = self._documents is not None and isinstance(error, NoPermissionError)
+        for future, key, amount in self._callers():
+            if not (alone or mends):
+                end(future, final(self.name, own_error(error), self._where, (key,)))
+                continue
+            packed = _packed(self.name, key, self.head, amount)
+            call = ScriptCall(future, self.name, (key,), self._where, sender, self._lane, packed, False)  # noqa: FBT003
+            if alone:
+                self._lane.send(call)
             else:
-                end(future, final(self.name, own, self._where, self.keys))
+                sender.mend(call, own_error(error))
+
+
+def _has_bytes(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _packed(name: str, key: str, head: Sequence[Argument], amount: Argument) -> bytes:
+    return pack(("EVALSHA", scripts()[name].sha, "1", key, *head, amount))
+
+
+def combined(
+    name: str, head: Sequence[Argument], documents: Sequence[str], amounts: Sequence[Argument]
+) -> tuple[str, tuple[Argument, ...]]:
+    """Return the script for many callers and its ARGV; KEYS are the documents.
+
+    Args:
+        name: the script of each.
+        head: its ARGV without the last: ttl, no locks, path.
+        documents: of each caller its document, those of one together; or the only one.
+        amounts: of each caller the last of ARGV.
+    """
+    ttl, _, path = head
+    if len(documents) == 1:
+        return COMBINED[name], (ttl, path, str(len(amounts)), *amounts)
+    counts = Counter(documents)
+    if len(counts) == len(amounts):
+        return COMBINED[name], (ttl, path, *chain.from_iterable(zip(repeat("1"), amounts)))
+    words: list[Argument] = [ttl, path]
+    done = 0
+    for count in counts.values():
+        words += (str(count), *amounts[done : done + count])
+        done += count
+    return COMBINED[name], tuple(words)
+
+
+class Groups:
+    """The groups that somebody may join.
+
+    Args:
+        together: whether calls on different documents may be one.
+    """
+
+    __slots__ = ("_documents", "_open", "_together")
+
+    def __init__(self, *, together: bool) -> None:
+        self._together = together
+        #: By what their callers have in common.
+        self._open: dict[Sequence[Argument], Group] = {}
+        self._documents: dict[str, Group] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._open) + len(self._documents)
+
+    def joined(
+        self, future: Future[Any], name: str, key: str, arguments: Sequence[Argument], care: Care | None
+    ) -> bool:
+        """Add a caller to a group if there is one for it."""
+        if self._together and care is None:
+            group = self._open.get(arguments[:-1])
+            self._documents.pop(key, None)
+        else:
+            group = self._documents.get(key)
+        return group is not None and group.joined(future, name, key, arguments, care)
+
+    def add(self, group: Group) -> None:
+        """Let others join a new group, and none that it overtakes."""
+        if self._together and group.care is None:
+            self._documents.pop(group.keys[0], None)
+            self._open[group.head] = group
+        else:
+            self.overtaken(group.keys)
+            self._documents[group.keys[0]] = group
+
+    def overtaken(self, keys: Sequence[str]) -> None:
+        """Take notice of another call on documents."""
+        for key in keys:
+            self._documents.pop(key, None)
+        for group in self._open.values():
+            if group.barred is None:
+                group.barred = set(keys)
+            else:
+                group.barred.update(keys)
+
+    def shut(self, group: Group) -> None:
+        """Let nobody join a group any more."""
+        if self._open.get(group.head) is group:
+            del self._open[group.head]
+        elif self._documents.get(group.keys[0]) is group:
+            del self._documents[group.keys[0]]

@@ -24,13 +24,13 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from rapyer import _log
 from rapyer._careful import Careful
-from rapyer._combine import COMBINED, Group, ScriptCall
+from rapyer._combine import COMBINED, Group, Groups
 from rapyer._nodes import nodes_of
 from rapyer._once import Ids
 from rapyer._pack import pack
 from rapyer._refused import ERRORS, Locate, Where, server_error
 from rapyer._registry import once_scripts, scripts
-from rapyer._sent import Care
+from rapyer._sent import Care, ScriptCall
 from rapyer.errors import NotReplicated, UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Dispatcher:
         self._ids = Ids()
         self._loading: dict[tuple[Lane, str], asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
-        self._groups: dict[str, Group] = {}
+        self._groups = Groups(together=self._lane is not None)
 
     def script(
         self,
@@ -93,14 +93,13 @@ class Dispatcher:
         future = self._loop.create_future()
         groups = self._groups
         if name in COMBINED and len(keys) == 1:
-            group = groups.get(keys[0])
-            if group is None or not group.joined(future, name, arguments, None):
-                group = groups[keys[0]] = Group(future, name, keys, arguments, where, self, lane)
+            if not groups.joined(future, name, keys[0], arguments, None):
+                group = Group(future, name, keys, arguments, self, lane)
+                groups.add(group)
                 lane.send(group)
             return future
         if groups:
-            for key in keys:
-                groups.pop(key, None)
+            groups.overtaken(keys)
         sha, repeatable = _callable()[name]
         packed = pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
         lane.send(ScriptCall(future, name, keys, where, self, lane, packed, repeatable))
@@ -111,32 +110,21 @@ class Dispatcher:
     ) -> Awaitable[Any]:
         future, groups = self._loop.create_future(), self._groups
         combined = name in COMBINED and len(keys) == 1
-        group = groups.get(keys[0]) if combined else None
-        if group is not None and group.joined(future, name, arguments, care):
+        if combined and groups.joined(future, name, keys[0], arguments, care):
             return future
         once = self._ids.new(keys[0]) if care.once and name in once_scripts() else None
         lane = self._lane or self._nodes.lane(keys[0])
         call = Careful(future, name, keys, arguments, where, self, lane, care, once)
-        if groups:
-            for key in keys:
-                groups.pop(key, None)
         if combined:
-            groups[keys[0]] = call
+            groups.add(call)
+        elif groups:
+            groups.overtaken(keys)
         call.way(lane).send(call)
         return future
 
     def shut(self, group: Group) -> None:
         """Let nobody join a group any more."""
-        if self._groups.get(group.keys[0]) is group:
-            del self._groups[group.keys[0]]
-
-    def pack(self, group: Group, amounts: Sequence[Argument]) -> bytes:
-        """Return the command for one call, or for several as one."""
-        key = group.keys[0]
-        if len(amounts) == 1:
-            return pack(("EVALSHA", _callable()[group.name][0], "1", key, *group.head, amounts[0]))
-        sha = _callable()[COMBINED[group.name]][0]
-        return pack(("EVALSHA", sha, "1", key, *group.head, str(len(amounts)), *amounts))
+        self._groups.shut(group)
 
     def mends(self, error: BaseException, *, again: bool = False) -> bool:
         """Whether a call that failed goes on: it may be sent again, its script is missing, or it may go elsewhere."""

@@ -1,24 +1,32 @@
-"""A call of a script that may be sent several times: what is asked for, and what is known of it."""
+"""A call of a script, which may be sent several times: what is asked for, and what is known of it.
+
+What a caller awaits is a plain future, which asyncio handles fastest; no coroutine waits in between. What can be done
+about a failure is the sender's business.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from redis.exceptions import RedisError
 
 from rapyer._nodes import replicated
+from rapyer._refused import final
+from rapyer._registry import scripts
 from rapyer._trip import elsewhere
 from rapyer._wire import Call
 from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from asyncio import Future
+    from collections.abc import Callable, Sequence
 
     from rapyer._lane import Lane
     from rapyer._once import Once
+    from rapyer._refused import Locate, Where
     from rapyer._script import Script
 
 _UNSURE = (OutcomeUnknown, NotReplicated)
@@ -34,6 +42,16 @@ class Care(msgspec.Struct, frozen=True):
 
     once: bool
     replicas: int
+
+
+class Sender(Protocol):
+    """Who sends calls."""
+
+    def mends(self, error: BaseException, *, again: bool = False) -> bool:
+        """Whether a call that failed like this may go on; `again`: it may be sent again, whatever happened."""
+
+    def mend(self, call: Any, error: BaseException) -> None:
+        """Let a call go on; it gets its outcome later."""
 
 
 class Sent:
@@ -94,6 +112,91 @@ class Sent:
             return await again
         except _UNSURE as error:
             raise self.failed(error) from error.__cause__
+
+
+class ScriptCall(Sent):
+    """One call of a script.
+
+    Attributes:
+        future: what the caller awaits.
+        name: the script.
+        keys: its KEYS.
+        where: the place a refused operation worked on, or what gives it.
+        sender: who is asked when it failed.
+        lane: the way it took.
+        packed: its bytes.
+        repeatable: whether it may run twice.
+        tries: how many connections failed it.
+    """
+
+    __slots__ = ("future", "keys", "lane", "name", "packed", "repeatable", "sender", "where")
+
+    packed: bytes
+    care: Care | None = None
+    # What a lane may ask of any call, and what is seldom another value.
+    tries = 0
+    first = b""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - by place, since it is made for each call
+        self,
+        future: Future[Any],
+        name: str,
+        keys: Sequence[str],
+        where: Where | Locate | str,
+        sender: Sender,
+        lane: Lane,
+        packed: bytes,
+        repeatable: bool,  # noqa: FBT001
+    ) -> None:
+        self.future = future
+        self.name = name
+        self.keys = keys
+        self.where = where
+        self.sender = sender
+        self.lane = lane
+        self.packed = packed
+        self.repeatable = repeatable
+
+    @property
+    def script(self) -> Script:
+        """What it runs."""
+        return scripts()[self.name]
+
+    def given_up(self) -> bool:
+        """Whether nobody waits for it."""
+        return self.future.done()
+
+    def answer(self, reply: Any) -> None:
+        """Give the caller the reply."""
+        self.future.set_result(reply)
+
+    def fail(self, error: BaseException) -> None:
+        """Go on if there is a way, else give the caller its error."""
+        if self.future.done():
+            return
+        if self.sender.mends(error):
+            self.sender.mend(self, error)
+        else:
+            self.end(error)
+
+    def callers(self) -> int:
+        """Return how many wait for it."""
+        return int(not self.future.done())
+
+    def end(self, error: BaseException) -> None:
+        """Give the caller the error that this failure is to it."""
+        end(self.future, final(self.name, error, self.where, self.keys))
+
+    def when_left(self, then: Callable[[], object]) -> None:
+        """Do something when nobody waits for it any more."""
+        self.future.add_done_callback(lambda _: then())
+
+
+def end(future: Future[Any], error: BaseException) -> None:
+    """Give a caller an error, if there still is a caller."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # a caller that is cancelled meanwhile is no reason for a message in the log
 
 
 class _Again(Call):

@@ -41,7 +41,6 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "number.divide_double": ("$.x", "3.0"),
     "number.floor_divide": ("$.n", "2"),
     "number.increase": ("$.n", "1"),
-    "number.increase_each": ("$.n", "3", "1", "2", "3"),
     "number.increase_double": ("$.x", "1.0"),
     "number.modulo": ("$.n", "2"),
     "number.multiply": ("$.n", "3"),
@@ -56,12 +55,14 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "value.clear": ("$.l", "array", "[]"),
     "value.set": ("$", "$.n", "8", "0"),
 }
-READS: Mapping[str, tuple[str, ...]] = {
+#: What others take.
+OTHERS: Mapping[str, tuple[str, ...]] = {
     "document.load": (),
     "document.load_refresh": ("60000",),
     "value.load": ("$.l",),
     "value.load_refresh": ("$.l", "60000"),
     "document.load_many": ("",),
+    "number.increase_each": ("", "$.n", "3", "1", "2", "3"),
 }
 _THREE = ("1", "0", "number.increase", "$.n", "1", "1", "0", "map.set_item", "$.o", "$.o.a", "3", "0")
 BATCH = ("1", "", "refuse", "0", "0", "3", *_THREE, "1", "0", "value.set", "$", "$.s", '"x"', "0", "0", "")
@@ -85,7 +86,7 @@ def calls() -> dict[str, tuple[list[str], Sequence[str]]]:
     found: dict[str, tuple[list[str], Sequence[str]]] = {
         name: ([KEY], ("", "0", *arguments)) for name, arguments in OPERATIONS.items()
     }
-    found |= {name: ([KEY], arguments) for name, arguments in READS.items()}
+    found |= {name: ([KEY], arguments) for name, arguments in OTHERS.items()}
     found |= {name: (keys, arguments) for name, (keys, arguments, _) in LOCKS.items()}
     found["batch.apply"] = ([KEY], BATCH)
     found["document.duplicate"] = ([f"Server:copy:{number}" for number in range(10)], ("", TEXT, "0", ""))

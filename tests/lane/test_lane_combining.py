@@ -11,10 +11,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 import redis_stack
-from rapyer._combine import MOST
+from rapyer._combine import MOST, TOGETHER
 from rapyer._dispatch import Care, Where
 from rapyer._registry import scripts
-from rapyer.errors import KeyNotFound, OutcomeUnknown, OutOfRange, WrongType
+from rapyer.errors import KeyNotFound, OutcomeUnknown, OutOfRange, PathNotFound, ServerError, WrongType
 
 TOP = 2**63 - 1
 ONCE = Care(once=True, replicas=0)
@@ -280,7 +280,7 @@ async def test_cancelled_increments_leave_nothing(world, care):
                 dispatcher.script("number.increase", (f"k{i}",), ("", "0", "$.n", "1"), Where(""), care).cancel()
             await first
             await load(dispatcher, "k")
-            assert dispatcher._groups == {}
+            assert not dispatcher._groups
 
 
 @pytest.mark.parametrize("care", [Care(once=True, replicas=0), Care(once=False, replicas=0)])
@@ -359,3 +359,155 @@ async def test_a_load_that_fails(world):
         passage.fault = Fault("up", passage.passed("up") + 1000, "reset")  # within the combined script's source
         assert sorted(await gathered(dispatcher, 1, 1, 1)) == [1, 2, 3]
         assert passage.struck
+
+
+# -- different documents ---------------------------------------------------------------------------------------------
+
+
+async def at_once(dispatcher, *calls):
+    """Run calls while another is on its way; return what each caller got."""
+    first = asyncio.create_task(load(dispatcher, "other"))
+    await asyncio.sleep(0)
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    await first
+    return results
+
+
+async def test_different_documents_share_a_call(world):
+    """Increments of the same field of many documents are few scripts, and each caller gets its own document's sum."""
+    await world.put("other")
+    for i in range(100):
+        await world.put(f"k{i}", f'{{"n":{i}}}')
+    async with world.dispatcher() as dispatcher:
+        await at_once(dispatcher, *(add(dispatcher, 0, key=f"k{i}") for i in range(3)))
+        await world.client.config_resetstat()
+        got = await at_once(dispatcher, *(add(dispatcher, 1, key=f"k{i}", ttl="60000") for i in range(100)))
+        assert got == [i + 1 for i in range(100)]
+        assert await calls(world) <= 1 + 100 // TOGETHER + 1
+    assert [await world.number(f"k{i}") for i in range(100)] == got
+    assert all([0 < await world.client.pttl(f"k{i}") <= 60_000 for i in range(100)])
+
+
+async def test_several_callers_of_several_documents(world):
+    """Whatever the order they come in, callers of one document get its sums in order."""
+    await world.put("other")
+    for key in "abc":
+        await world.put(key)
+    async with world.dispatcher() as dispatcher:
+        order = "aabcbacca"
+        got = await at_once(dispatcher, *(add(dispatcher, 10**i, key=key) for i, key in enumerate(order)))
+    sums = dict.fromkeys("abc", 0)
+    for i, key in enumerate(order):
+        sums[key] += 10**i
+        assert got[i] == sums[key]
+
+
+async def test_a_refusal_is_its_own_documents_alone(world):
+    """A document that is gone, without the field, of another type or at its end fails its callers and nobody else's."""
+    await world.put("other")
+    await world.put("good")
+    await world.put("bare", "{}")
+    await world.put("text", '{"n":"x"}')
+    await world.put("full", f'{{"n":{TOP}}}')
+    await world.client.set("string", "no document")
+    async with world.dispatcher() as dispatcher:
+        keys = ["good", "gone", "bare", "text", "string", "full", "good"]
+        got = await at_once(dispatcher, *(add(dispatcher, 1, key=key) for key in keys))
+        assert [got[0], got[6]] == [1, 2]
+        assert [type(each) for each in got[1:6]] == [KeyNotFound, PathNotFound, WrongType, WrongType, OutOfRange]
+        assert all(repr(key) in str(error) for key, error in zip(keys[1:6], got[1:6], strict=True))
+    assert not await world.client.exists("gone")
+    assert await world.client.get("string") == b"no document"
+
+
+async def test_who_gave_up_is_left_out(world):
+    """Callers that were cancelled before the write add nothing, the others get their own sums."""
+    await world.put("other")
+    for key in "abcd":
+        await world.put(key)
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "other")
+        first = asyncio.create_task(load(dispatcher, "other"))
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(add(dispatcher, 10**i, key=key)) for i, key in enumerate("abcdab")]
+        await asyncio.sleep(0)
+        for given_up in (0, 2, 5):
+            tasks[given_up].cancel()
+        got = await asyncio.gather(*tasks, return_exceptions=True)
+        await first
+        assert [each for each in got if isinstance(each, int)] == [10, 1000, 10000]
+    assert [await world.number(key) for key in "abcd"] == [10000, 10, 0, 1000]
+
+
+@pytest.mark.parametrize("care", [None, ONCE, Care(once=False, replicas=0)])
+async def test_order_of_each_document_is_kept(world, care):
+    """Nobody joins a group that goes out before another call on the same document."""
+    await world.put("other")
+    for key in "kj":
+        await world.put(key)
+    async with world.dispatcher() as dispatcher:
+        write = ("", "0", "$", "$.n", "100", "0")
+        await written(dispatcher, write, care)  # loads it
+        await at_once(dispatcher, add(dispatcher, 0, key="j"), add(dispatcher, 0, key="j", care=care))
+        await world.put("k")
+        got = await at_once(
+            dispatcher,
+            add(dispatcher, 1, key="j"),
+            add(dispatcher, 1, key="k"),
+            written(dispatcher, write, care),
+            add(dispatcher, 1, key="j"),
+            add(dispatcher, 1, key="k"),
+            add(dispatcher, 5, key="k", care=care),
+            add(dispatcher, 1, key="j"),
+            add(dispatcher, 1, key="k"),
+            add(dispatcher, 5, key="k", care=care),
+        )
+        assert [got[i] for i in (1, 4, 5, 7, 8)] == [1, 101, 106, 107, 112]
+        assert [got[i] for i in (0, 3, 6)] == [1, 2, 3]
+
+
+async def test_a_user_who_may_not_touch_one_of_them(world):
+    """Where the server refuses a call for one of its keys, those who ask for others get their sums."""
+    await world.put("other")
+    for key in ("mine:a", "mine:b", "yours"):
+        await world.put(key)
+    await world.client.acl_setuser("half", enabled=True, nopass=True, keys=["mine:*", "other"], commands=["+@all"])
+    try:
+        async with world.dispatcher(username="half", password="any") as dispatcher:  # noqa: S106 - none is asked for
+            keys = ["mine:a", "yours", "mine:b", "mine:a"]
+            got = await at_once(dispatcher, *(add(dispatcher, 1, key=key) for key in keys))
+    finally:
+        await world.client.acl_deluser("half")
+    assert (got[0], got[2], got[3]) == (1, 1, 2)
+    assert isinstance(got[1], ServerError)
+    assert await world.number("yours") == 0
+
+
+async def test_lost_answers_of_different_documents(world):
+    """When the connection ends before the answer, each caller is told that its increment may have run."""
+    await world.put("other")
+    for i in range(5):
+        await world.put(f"k{i}")
+    async with world.proxied() as (dispatcher, proxy):
+        await at_once(dispatcher, *(add(dispatcher, 0, key=f"k{i}") for i in range(5)))
+        proxy.open.clear()
+        first = asyncio.create_task(load(dispatcher, "other"))
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(add(dispatcher, 1, key=f"k{i}")) for i in range(5)]
+        await asyncio.sleep(0.05)
+        proxy.cut()
+        proxy.open.set()
+        got = await asyncio.gather(*tasks, return_exceptions=True)
+        await first
+        assert {type(each) for each in got} == {OutcomeUnknown}
+
+
+async def test_a_key_without_bytes_among_others(world):
+    """A key that cannot be written fails its own caller."""
+    await world.put("other")
+    await world.put("k")
+    await world.put("é")
+    async with world.dispatcher() as dispatcher:
+        got = await at_once(dispatcher, *(add(dispatcher, 1, key=key) for key in ("k", LONE, "é", "k")))
+        assert [got[0], got[2], got[3]] == [1, 1, 2]
+        assert isinstance(got[1], UnicodeEncodeError)

@@ -127,16 +127,19 @@ NUMBERS = [
     _refused("number.divide_double", "ZERO_DIVISION", '{"x":1.0}', "$.x", "0.0"),
 ]
 
+
+def _together(rule: str, stored: str | None, *amounts: str, **more: Any) -> Case:
+    return Case("number.increase_each", rule, stored, (DOCUMENT,), ("", "$.x", str(len(amounts)), *amounts), **more)
+
+
 #: For callers that wait together; no operation of a batch.
 TOGETHER = [
-    *operation(
-        "number.increase_each",
-        '{"x":7}',
-        '{"x":1.5}',
-        ("$.x", "3", "2", "9223372036854775807", "-1"),
-        reply=["9", None, "8"],
-        after='{"x":8}',
-    ),
+    _together("does it", '{"x":7}', "2", f"{2**63 - 1}", "-1", reply=["9", ANYTHING, "8"], after='{"x":8}'),
+    _together("", LARGEST, "1", code="OUT_OF_RANGE"),
+    _together("", ABSENT, "1", code="KEY_NOT_FOUND"),
+    _together("", '{"other":1}', "1", code="PATH_NOT_FOUND"),
+    _together("", '{"x":1.5}', "1", code="WRONG_TYPE"),
+    _together("no document", "text", "1", code="WRONG_TYPE", kind="string"),
 ]
 
 TEXTS = [

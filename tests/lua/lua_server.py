@@ -65,9 +65,9 @@ class Server:
         }
 
     def refusal(self, name: str, keys: Sequence[str], arguments: Sequence[str | bytes]) -> str:
-        """Return what a script refuses with: code, index and detail."""
+        """Return what a script refuses with, the first of its answers if it has several: code, index and detail."""
         with pytest.raises(redis.ResponseError) as caught:
-            self.call(name, keys, arguments)
+            raise self.call(name, keys, arguments)[0]
         return str(caught.value).removeprefix("RAPYER_")
 
 

@@ -37,7 +37,7 @@ def test_a_repeated_id_gets_the_first_answer(server: Server, case: Case) -> None
     first = once(server, case, "id")
     assert matches(first, case.reply)
     document = stored(server)
-    assert once(server, case, "id") == first
+    assert str(once(server, case, "id")) == str(first)  # errors in an answer are no equal objects
     assert stored(server) == document
     assert 50000 < server.redis.pttl(RECORD) <= 60000
 
@@ -90,4 +90,4 @@ def test_binary_answers(server: Server) -> None:
     case = Case("list.pop", "", None, ("{User:1}",), ("", "0", "$.x", "1", "none"))
     first = once(server, case, "id")
     assert first[1] == b"9223372036854775807"
-    assert once(server, case, "id") == first
+    assert str(once(server, case, "id")) == str(first)  # errors in an answer are no equal objects

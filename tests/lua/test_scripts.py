@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lua_cases import ANYTHING, CASES, FENCE, HAPPY, REFUSED, TOGETHER, TOKEN, Case, expected_document
+from lua_cases import ANYTHING, CASES, FENCE, HAPPY, REFUSED, TOKEN, Case, expected_document
 from lua_server import BACKUP, DOCUMENT, LOCK, WORK, Change, Documented, batch
 
 from rapyer._dispatch import ERRORS
@@ -15,11 +15,7 @@ from rapyer._registry import scripts
 if TYPE_CHECKING:
     from lua_server import Server
 
-OPERATIONS = [
-    case
-    for case in CASES
-    if case.arguments[:3] == ("", "1", FENCE) and case.keys == (DOCUMENT, LOCK) and case not in TOGETHER
-]
+OPERATIONS = [case for case in CASES if case.arguments[:3] == ("", "1", FENCE) and case.keys == (DOCUMENT, LOCK)]
 
 
 def arrange(server: Server, case: Case) -> None:
