@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rapyer import _codec, _keys
@@ -19,7 +20,7 @@ from rapyer._session import care_of, locks_on, milliseconds
 from rapyer.errors import OutOfRange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from rapyer._link import Document
     from rapyer._ops import Argument, Operation
@@ -31,38 +32,36 @@ if TYPE_CHECKING:
 class _Share:
     """What a batch does to one document."""
 
-    __slots__ = ("depth", "document", "number", "places", "undo")
+    __slots__ = ("depth", "document", "number", "places")
 
     def __init__(self, document: Document, number: int) -> None:
         self.document = document
         self.number = str(number)
         self.places: set[Step | None] = set()
         self.depth = 0  # of names on a path that cannot be written to
-        self.undo = False
 
-    def flag(self, place: Step | None) -> str:
-        """Take note of a change of a field; return "1" if it depends on an earlier one."""
+    def depends(self, place: Step | None) -> bool:
+        """Take note of a change of a field; return whether it depends on an earlier one."""
         places = self.places
-        if place in places or (places and (place is None or None in places)):
-            self.undo = True
-            places.add(place)
-            return "1"
+        found = place in places or (bool(places) and (place is None or None in places))
         places.add(place)
-        return "0"
+        return found
 
     def head(self, missing: str, keys: list[str], arguments: list[Argument], *, undo: bool) -> None:
         """Add the keys and the first arguments of this document."""
         key, ttl = self.document.key, self.document.Meta.ttl
         locks = locks_on(key)
         keys.append(key)
-        keys += [lock.lock_key for lock in locks]
+        if locks:
+            keys += [lock.lock_key for lock in locks]
         own = 0
         if undo or self.depth:
             own = 1 + self.depth
             scratch = _keys.scratch_key(key)
             keys += [scratch, *(f"{scratch}:{i}" for i in range(self.depth))]
         arguments += ("" if ttl is None else milliseconds(ttl), missing, str(own), str(len(locks)))
-        arguments += [lock.fence for lock in locks]
+        if locks:
+            arguments += [lock.fence for lock in locks]
 
 
 class Batch:
@@ -79,18 +78,29 @@ class Batch:
     def __init__(self, entries: Entries, reads: Sequence[tuple[Document, Steps]], missing: str) -> None:
         self.shares: dict[int, _Share] = {}
         body: list[Argument] = [str(len(entries))]
+        # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
+        undo = False
         for document, operation in entries:
             share = self.shares.get(id(document)) or self._share(document)
-            body += (share.number, share.flag(operation.touches), *_words(operation, share))
+            steps = operation.steps
+            if len(steps) > _codec.SHALLOW:
+                check_depth(document, operation)
+            dependent = "0"
+            if share.depends(steps[0] if steps else operation.touches):
+                dependent, undo = "1", True
+            words = _words(operation.script, steps, operation.member)
+            if words is None:
+                share.depth = max(share.depth, splices(operation))
+                spliced = writable(operation)
+                body += (share.number, dependent, spliced.script, *spliced.flat())
+            else:
+                body += (share.number, dependent, *words, *operation.arguments)
         body.append(str(len(reads)))
         for document, steps in reads:
             body += ((self.shares.get(id(document)) or self._share(document)).number, absolute(steps))
-        shares = self.shares.values()
-        # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
-        undo = True in [share.undo for share in shares]
         self.keys: list[str] = []
-        self.arguments: list[Argument] = [str(len(shares))]
-        for share in shares:
+        self.arguments: list[Argument] = [str(len(self.shares))]
+        for share in self.shares.values():
             share.head(missing, self.keys, self.arguments, undo=undo)
         self.arguments += body
 
@@ -114,16 +124,10 @@ def check_depth(document: Document, operation: Operation) -> None:
         raise OutOfRange(document.key, operation.path, _codec.TOO_DEEP)
 
 
-def _words(operation: Operation, share: _Share) -> Iterable[Argument]:
-    """Return name, path and arguments of an operation, in a form whose paths RedisJSON can write to."""
-    steps, member = operation.steps, operation.member
-    if len(steps) > _codec.SHALLOW:
-        check_depth(share.document, operation)
+@lru_cache(maxsize=4096)
+def _words(script: str, steps: Steps, member: Step | None) -> tuple[str, ...] | None:
+    """Return name and path of an operation, and its member's path; None where RedisJSON cannot write to that."""
     path = writable_path(steps if member is None else (*steps, member))
     if path is None:
-        share.depth = max(share.depth, splices(operation))
-        operation = writable(operation)
-        return (operation.script, *operation.flat())
-    if member is None:
-        return (operation.script, path, *operation.arguments)
-    return (operation.script, absolute(steps), path, *operation.arguments)
+        return None
+    return (script, path) if member is None else (script, absolute(steps), path)

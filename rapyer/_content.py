@@ -33,7 +33,7 @@ _SCALARS = frozenset(
 def freeze(model: BaseModel) -> Callable[[], None]:
     """Return what gives the model back the content it has now."""
     undo: list[Any] = []
-    _remember(model, undo)
+    _remember_model(model, undo)
     return partial(_thaw, undo)
 
 
@@ -43,15 +43,19 @@ def _thaw(undo: list[Any]) -> None:
         refill(value, content)
 
 
-def _remember(value: Any, undo: list[Any]) -> None:
+def _remember_model(value: BaseModel, undo: list[Any]) -> None:
     # One flat list: what refills, which value, with what.
+    fields, extra = value.__dict__.copy(), value.__pydantic_extra__
+    undo += (_refill_model, value, (fields, value.__pydantic_fields_set__.copy(), extra and extra.copy()))
+    for item in (*fields.values(), *extra.values()) if extra else fields.values():
+        if item.__class__ not in _SCALARS:
+            _remember(item, undo)
+
+
+def _remember(value: Any, undo: list[Any]) -> None:
     items: Iterable[Any]
-    if isinstance(value, BaseModel):
-        fields, extra = value.__dict__.copy(), value.__pydantic_extra__
-        content: Any = (fields, value.__pydantic_fields_set__.copy(), extra and extra.copy())
-        undo += (_refill_model, value, content)
-        items = (*fields.values(), *extra.values()) if extra else fields.values()
-    elif isinstance(value, list):
+    content: Any
+    if isinstance(value, list):
         items = content = list.copy(value)
         undo += (_refill_list, value, content)
     elif isinstance(value, dict):
@@ -61,6 +65,9 @@ def _remember(value: Any, undo: list[Any]) -> None:
     elif isinstance(value, set):
         undo += (_refill_set, value, set.copy(value))
         return  # members of a set do not change
+    elif isinstance(value, BaseModel):
+        _remember_model(value, undo)
+        return
     else:
         items = _remember_other(value, undo)
     for item in items:

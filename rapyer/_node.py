@@ -19,8 +19,8 @@ from rapyer._ops import Operation
 from rapyer._placed import Placed, owner_of
 from rapyer._schema import FieldReaders, FieldWriters, InformedReader
 from rapyer.config import RedisConfig
-from rapyer.errors import UsageError
-from rapyer.types._base import STORAGE_CONFIG, decode, follow, remembered, watch
+from rapyer.errors import CorruptDocument, UsageError
+from rapyer.types._base import STORAGE_CONFIG, Immutable, follow, remembered, watch
 from rapyer.types._container import PLAIN, Container, adopt
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ class Node(_validity.Vetted):
     # -- the owner's side of links ---------------------------------------------------------------------------------
 
     def _place_of(self, child: object, hint: Step) -> Step:
-        if isinstance(child, (Node, Container)) and not self._holds(hint, child):
+        # What changes in place; asking whether it is a model is slow.
+        if not isinstance(child, Immutable) and not self._holds(hint, child):
             msg = f"another value was assigned to {str(hint)!r} meanwhile: take it from the model again"
             raise UsageError(msg)
         return hint
@@ -109,7 +110,11 @@ class Node(_validity.Vetted):
         return getattr(self, str(place))
 
     def _holds(self, place: Step, child: object) -> bool:
-        return self.__dict__.get(str(place), (self.__pydantic_extra__ or {}).get(str(place))) is child
+        name = str(place)
+        if self.__dict__.get(name) is child:
+            return True
+        extra = self.__pydantic_extra__
+        return extra is not None and extra.get(name) is child
 
     def _put(self, place: Step, value: Any) -> Any:
         name, values = str(place), self.__dict__
@@ -119,9 +124,12 @@ class Node(_validity.Vetted):
         return kept
 
     def _decode(self, place: Step, text: bytes) -> Any:
-        if place not in type(self).__pydantic_fields__:
-            return json.loads(text)
-        reader = self._readers[str(place)]
+        readers: Any = self._readers
+        reader = readers.get(place)
+        if reader is None:
+            if place not in type(self).__pydantic_fields__:
+                return json.loads(text)
+            reader = readers[place]
         if reader.__class__ is InformedReader:
             reader = reader.knowing(self)
         return reader.validate_json(text, by_name=True, by_alias=False)
@@ -186,17 +194,17 @@ class Node(_validity.Vetted):
 
         def __setattr__(self, name: str, value: Any) -> None:
             """Set a field, validated; inside `pipeline()` the change is recorded."""
-            present = self.__dict__.get(name, _NOTHING)
+            before = self.__dict__
+            present = before.get(name, _NOTHING)
             if value is present and isinstance(value, (Container, Node)):
                 return  # what an in-place operator gives back
             recording = None
             if name in self._key_fields:
                 self._check_key_stays(name)
-            if _session.is_recording() and name in self._stored_names:
+            if _session._recording.get() is not None and name in self._stored_names:
                 document = self._document() if self._was_inner else self
                 recording = _session.recording_of(document)
             done = () if recording is None else remembered(value, self, name, present)
-            before = self.__dict__
             try:
                 if name in self._assigned:
                     self.__pydantic_validator__.validate_assignment(self, name, value)
@@ -267,13 +275,18 @@ class Node(_validity.Vetted):
         return {id(model) for model in _content.models_in(value) if isinstance(model, Placed) and model._is_free()}
 
     def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None:
-        for name, text in fields.items():
-            if text is None:
-                continue
-            if name is None:
-                self._take_over(self._read_content(self.key, text))
-            else:
-                self._put(name, decode(self, name, text))
+        guarded: Any = self._guarded
+        values: dict[Any, Any] = self.__dict__
+        try:
+            for name, text in fields.items():
+                if text is None:
+                    continue
+                if name is None:
+                    self._take_over(self._read_content(self.key, text))
+                elif name in guarded or not _codec.says(text, values.get(name)):
+                    self._put(name, self._decode(name, text))
+        except ValidationError as error:
+            raise CorruptDocument(self._document().key) from error
 
 
 _NOTHING: Any = object()

@@ -196,7 +196,11 @@ class _Outcomes:
             found = self._fields.get(id(document))
             if found is None:
                 found = self._fields[id(document)] = (document, {})
-            found[1][operation.touches] = _outcome(operation)
+            steps = operation.steps
+            if steps:
+                found[1][steps[0]] = None
+            else:
+                found[1][operation.touches] = _outcome(operation)
 
     def vet(self) -> None:
         """Refuse what would not validate.
@@ -274,8 +278,8 @@ def _deleted(entries: Iterable[tuple[Any, Operation]]) -> set[int]:
 
 
 def _outcome(operation: Operation) -> bytes | None:
-    """Return the JSON text that a top-level field has after the operation, where that is known beforehand."""
-    if operation.script != "value.set" or operation.steps:
+    """Return the JSON text that a top-level field has after an operation on it, where that is known beforehand."""
+    if operation.script != "value.set":
         return None
     text = operation.arguments[0]
     return text if isinstance(text, bytes) and _codec.is_simple(text) else None

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 #: Types whose values are what they are annotated as once validated: nobody can change what is inside.
 _SCALARS = frozenset({"bool", "int", "str"})
 _WRAPPERS = frozenset({"default", "nullable"})
+_encode = msgspec.json.Encoder().encode
 
 
 class FieldReaders(dict[str, "SchemaValidator | InformedReader"]):
@@ -276,11 +278,20 @@ def _closed(schema: Any, definitions: list[Any]) -> Any:
     return core_schema.definitions_schema(schema, definitions) if definitions else schema
 
 
+def _scalar_writer(kind: str, writer: Writer) -> Writer:
+    """Return a writer that writes most scalars by itself, which takes a fifth of the time, to the same text."""
+    if kind == "int":
+        return lambda value: b"%d" % value if value.__class__ is int else writer(value)
+    if kind == "str":
+        return lambda value: _encode(value) if value.__class__ is str and value.isascii() else writer(value)
+    return writer
+
+
 def _writer(schema: Any, config: Any) -> Writer:
     to_json = SchemaSerializer(schema, config).to_json
     while schema["type"] in _WRAPPERS and "serialization" not in schema:
         schema = schema["schema"]
     if schema["type"] in _SCALARS and "serialization" not in schema:
-        return partial(to_json, round_trip=True)
+        return _scalar_writer(schema["type"], partial(to_json, round_trip=True))
     # Asking for errors takes longer than writing a small value.
     return partial(to_json, round_trip=True, by_alias=False, warnings="error")

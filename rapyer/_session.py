@@ -107,7 +107,11 @@ def recording_of(document: Document) -> Recording | None:
     recording = _recording.get()
     if recording is None:
         return None
-    task, identity = current_task(), id(document)
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # a thread without a loop got a copy of the context
+        return None
+    identity = id(document)
     found = None
     while recording is not None:
         if recording.task is task and (recording.covered is None or identity == recording.covered):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _calls
+from rapyer import _calls, _session
 from rapyer._ops import Operation
 from rapyer.types._base import PLAIN, Plan, RedisType, decode, elsewhere, follow, remembered
 
@@ -124,9 +124,14 @@ class Container(RedisType):
         self._recording()
 
     def _record(self, script: str, arguments: Callable[[], tuple[Argument, ...]], member: Step | None = None) -> None:
-        recording = self._recording()
+        owner = self._owner
+        if owner is None or _session._recording.get() is None:
+            return
+        document = owner._document()
+        recording = _session.recording_of(document)
         if recording is not None:
-            recording.add(self._document(), Operation(script, self._steps(), arguments(), member))
+            steps = (*owner._steps(), owner._place_of(self, self._hint))
+            recording.add(document, Operation(script, steps, arguments(), member))
 
     def _remembered(self, value: Any, place: Step, present: Any) -> bool:
         """Record what was done to the value at this place, if this value is the outcome of that."""

@@ -78,6 +78,8 @@ class RedisInt(Immutable, int):
             raise OutOfRange(self.key, self.json_path)
 
     def _operator(self, result: Any, script: str, other: Any) -> Any:
+        if self._owner is None or not _session.is_recording():
+            return result
         # Whatever is no integer is a plain value: assigning it replaces the field.
         if not isinstance(other, int) or type(result) is not int or other not in _codec.INT64:
             return result
