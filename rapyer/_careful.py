@@ -64,7 +64,7 @@ class Careful(Sent, Group):
         self.name = name
         self.keys = keys
         self.head = tuple(arguments[:-1])
-        self.barred = self._documents = None
+        self._documents, self._others = None, 0
         self.care = care
         self.lane = lane
         self.once = once

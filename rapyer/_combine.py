@@ -6,7 +6,8 @@ Rules:
 - A call joins only a group that nobody overtook: whatever else is asked for on a document, nobody joins for it a group
   that goes out before.
 - On one server calls of the same place in different documents are one, too. In a cluster, where documents are on
-  different nodes, and with care each document has groups of its own.
+  different nodes, and with care each document has groups of its own; so has every document from then on when a server
+  refused a call because of its keys together, or because of one of them.
 - A caller that was cancelled before the write takes no part. A lost answer is unknown to every caller of the group.
 - Who asks for another care than the others makes a group of its own; what is different there is in `_careful`.
 """
@@ -19,7 +20,7 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import ClusterCrossSlotError, NoPermissionError
 
 from rapyer._lane import own_error
 from rapyer._pack import pack
@@ -40,8 +41,12 @@ if TYPE_CHECKING:
 COMBINED = {"number.increase": "number.increase_each"}
 #: Callers of one group: bounds how long the server is busy with it.
 MOST = 500
-#: The same where they ask for different documents. It is written then, and the server works while others are made.
-TOGETHER = 32
+#: Callers for other documents than the first. It is written then, and the server works while others are made.
+TOGETHER = 31
+#: Documents that something was asked for while a group waits, from which on nobody joins any more.
+CROWD = 4096
+#: What a call may be refused with, before anything ran, because of the documents that it is for.
+_PARTED = (NoPermissionError, ClusterCrossSlotError)
 
 
 class GroupSender(Sender, Protocol):
@@ -49,6 +54,9 @@ class GroupSender(Sender, Protocol):
 
     def shut(self, group: Group) -> None:
         """Let nobody join a group any more."""
+
+    def part(self) -> None:
+        """Have groups for single documents only."""
 
 
 @lru_cache(maxsize=1024)
@@ -65,12 +73,12 @@ class Group:
         name: the script that each of them calls.
         keys: KEYS of the first.
         head: its ARGV without the last, which each caller has of its own: ttl, no locks, path.
-        barred: documents for which nobody joins any more.
+        number: which of the dispatcher's groups it is; later ones have larger numbers.
     """
 
     __slots__ = (
-        *("__dict__", "_alone", "_amounts", "_documents", "_futures", "_lane", "_sender", "_where"),
-        *("barred", "future", "head", "keys", "name"),
+        *("__dict__", "_alone", "_amounts", "_documents", "_futures", "_lane", "_others", "_sender", "_where"),
+        *("future", "head", "keys", "name", "number"),
     )
 
     care: Care | None = None
@@ -93,12 +101,13 @@ class Group:
         self.name = name
         self.keys = keys
         self.head = _shared(tuple(arguments[:-1]))
-        self.barred: set[str] | None = None
+        self.number = 0
         self._where: Where | Locate | str = str(arguments[-2])
         self._sender = sender
         self._lane = lane
         self._futures: list[Future[Any]] | None = None
         self._documents: list[str] | None = None
+        self._others = 0
         self._amounts: Sequence[Argument] = arguments[-1:]
         # A first caller whose words have no bytes is told at once: a lane could not.
         self._alone = _packed(name, keys[0], self.head, arguments[-1])
@@ -112,7 +121,7 @@ class Group:
         """
         if self.head != arguments[:-1] or self.name != name or self.care != care:
             return False
-        if (self.barred is not None and key in self.barred) or not (key.isascii() or _has_bytes(key)):
+        if not (key.isascii() or _has_bytes(key)):
             return False
         futures, amount = self._futures, arguments[-1]
         if futures is None:
@@ -121,21 +130,24 @@ class Group:
                 return False
             self.future = None
             self._futures, self._amounts = [first, future], [*self._amounts, amount]
-        elif self.tries or len(futures) >= self._most() or (futures[-1].done() and self.given_up()):
+        elif self.tries or len(futures) >= MOST or self._others >= TOGETHER or (futures[-1].done() and self.given_up()):
             return False
         else:
             futures.append(future)
             self._amounts.append(amount)  # type: ignore[attr-defined]  # a list by now
         if self._documents is not None:
             self._documents.append(key)
-            if len(self._documents) >= TOGETHER:
-                self._lane.flush()
-        elif key != self.keys[0]:
-            self._documents = [self.keys[0]] * (len(self._amounts) - 1) + [key]
+        if key != self.keys[0]:
+            self._other(key)
         return True
 
-    def _most(self) -> int:
-        return MOST if self._documents is None else TOGETHER
+    def _other(self, key: str) -> None:
+        """Take note that the last caller asks for another document than the first."""
+        if self._documents is None:
+            self._documents = [self.keys[0]] * (len(self._amounts) - 1) + [key]
+        self._others += 1
+        if self._others >= TOGETHER:
+            self._lane.flush()
 
     def _of(self) -> Iterable[str]:
         """Return the document of each caller."""
@@ -203,8 +215,9 @@ class Group:
         sender = self._sender
         sender.shut(self)
         mends = sender.mends(error)
-        # Nothing ran, maybe because of a single document.
-        alone = self._documents is not None and isinstance(error, NoPermissionError)
+        alone = self._documents is not None and isinstance(error, _PARTED)
+        if alone:
+            sender.part()
         for future, key, amount in self._callers():
             if not (alone or mends):
                 end(future, final(self.name, own_error(error), self._where, (key,)))
@@ -261,13 +274,16 @@ class Groups:
         together: whether calls on different documents may be one.
     """
 
-    __slots__ = ("_documents", "_open", "_together")
+    __slots__ = ("_count", "_documents", "_latest", "_open", "_together")
 
     def __init__(self, *, together: bool) -> None:
         self._together = together
-        #: By what their callers have in common.
-        self._open: dict[Sequence[Argument], Group] = {}
         self._documents: dict[str, Group] = {}
+        #: Those for different documents, by what their callers have in common.
+        self._open: dict[Sequence[Argument], Group] = {}
+        #: While there is one of those: of documents the number of the group that their latest call is in or came after.
+        self._latest: dict[str, int] = {}
+        self._count = 0
 
     def __len__(self) -> int:
         """How many there are."""
@@ -277,35 +293,51 @@ class Groups:
         self, future: Future[Any], name: str, key: str, arguments: Sequence[Argument], care: Care | None
     ) -> bool:
         """Add a caller to a group if there is one for it."""
-        if self._together and care is None:
-            group = self._open.get(arguments[:-1])
-            self._documents.pop(key, None)
-        else:
+        if not self._together or care is not None:
             group = self._documents.get(key)
-        return group is not None and group.joined(future, name, key, arguments, care)
+            return group is not None and group.joined(future, name, key, arguments, care)
+        group = self._open.get(arguments[:-1])
+        if group is None or group.number < self._latest.get(key, 0):
+            return False
+        # To be noted before it joins, which may have the group go out.
+        self._latest[key] = group.number
+        self._documents.pop(key, None)
+        return group.joined(future, name, key, arguments, None)
 
     def add(self, group: Group) -> None:
         """Let others join a new group, and none that it overtakes."""
+        self.overtaken(group.keys)
+        self._count += 1
+        group.number = self._count
         if self._together and group.care is None:
-            self._documents.pop(group.keys[0], None)
             self._open[group.head] = group
+            self._latest[group.keys[0]] = self._count
         else:
-            self.overtaken(group.keys)
             self._documents[group.keys[0]] = group
 
     def overtaken(self, keys: Sequence[str]) -> None:
         """Take notice of another call on documents."""
         for key in keys:
             self._documents.pop(key, None)
-        for group in self._open.values():
-            if group.barred is None:
-                group.barred = set(keys)
-            else:
-                group.barred.update(keys)
+        if self._open:
+            self._count += 1
+            for key in keys:
+                self._latest[key] = self._count
+            if len(self._latest) > CROWD:
+                self._open.clear()
+                self._latest.clear()
 
     def shut(self, group: Group) -> None:
         """Let nobody join a group any more."""
         if self._open.get(group.head) is group:
             del self._open[group.head]
+            if not self._open:
+                self._latest.clear()
         elif self._documents.get(group.keys[0]) is group:
             del self._documents[group.keys[0]]
+
+    def part(self) -> None:
+        """Have groups for single documents only."""
+        self._together = False
+        self._open.clear()
+        self._latest.clear()

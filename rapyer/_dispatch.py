@@ -126,6 +126,10 @@ class Dispatcher:
         """Let nobody join a group any more."""
         self._groups.shut(group)
 
+    def part(self) -> None:
+        """Combine calls on single documents only."""
+        self._groups.part()
+
     def mends(self, error: BaseException, *, again: bool = False) -> bool:
         """Whether a call that failed goes on: it may be sent again, its script is missing, or it may go elsewhere."""
         missing = isinstance(error, NoScriptError)

@@ -74,6 +74,7 @@ class Node(_validity.Vetted):
         cls._stored_names = _AnyName() if open_model else frozenset(cls.__pydantic_fields__)
         cls._assigned = _classes.assigned_fields(cls)
         cls._key_name = _classes.key_field(cls)
+        cls._own_key = cls._key_name is None and not cls._was_inner
         cls._tag = _classes.tag_parts(cls)
         cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
         if Node._public is None:

@@ -44,6 +44,9 @@ class Placed(BaseModel):
     _guarded: ClassVar[Any] = frozenset()
     #: Whether an instance of this class ever stood in another model; asking a slot that is empty is slow.
     _was_inner: ClassVar[bool] = False
+    #: Whether a pk of its own makes an instance's key: no field is it, and no instance ever stood in another model.
+    #: One attribute, because asking a model's class for one is slow.
+    _own_key: ClassVar[bool] = False
 
     if TYPE_CHECKING:
         _hint: ClassVar[Any]  # not a field to a type checker
@@ -80,6 +83,7 @@ class Placed(BaseModel):
         _set(self, "_hint", place)
         if not self._was_inner:
             type(self)._was_inner = True
+            type(self)._own_key = False
         if owner._guarded and len(self._guarded) < len(self.__pydantic_fields__) and owner._guards(place):
             type(self)._guarded = frozenset(self.__pydantic_fields__)
 
@@ -136,6 +140,12 @@ class Placed(BaseModel):
     @property
     def key(self) -> str:
         """The Redis key of the document: `{prefix}:{pk}`; a nested model has its root's."""
+        if self._own_key:
+            try:
+                own = self._own_pk
+            except AttributeError:
+                own = self.pk  # made now
+            return _keys.document_key(self.class_key_initials(), own)
         document: Any = self._document() if self._was_inner else self
         try:
             pk = document._own_pk if document._key_name is None else document.pk

@@ -5,9 +5,9 @@ Rules:
 - `--- @include "lib/name"` is replaced by that file, once per script, what it includes itself before it. An indented
   one is made when the branch around it runs, and is there for that branch alone, with what it includes itself and is
   not included above. A cycle, a missing file and the same include twice in one file are errors that name file and line.
-- What a script has no use for is left out: comments, functions that nothing calls, and of families the operations that
-  it does not name, if it names any. Each call runs the whole script, and a function made on the way costs 0.1 to 0.3
-  microseconds.
+- What a script has no use for is left out: lines of comment, functions that nothing calls, and of families the
+  operations that it does not name, if it names any. Each call runs the whole script, and a function made on the way
+  costs 0.1 to 0.3 microseconds.
 - The shebang is the very first line of what is sent; the server refuses it anywhere else.
 """
 

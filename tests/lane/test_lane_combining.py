@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 import redis_stack
-from rapyer._combine import MOST, TOGETHER
+from rapyer._combine import CROWD, MOST, TOGETHER
 from rapyer._dispatch import Care, Where
 from rapyer._registry import scripts
 from rapyer.errors import KeyNotFound, OutcomeUnknown, OutOfRange, PathNotFound, ServerError, WrongType
@@ -511,3 +511,62 @@ async def test_a_key_without_bytes_among_others(world):
         got = await at_once(dispatcher, *(add(dispatcher, 1, key=key) for key in ("k", LONE, "é", "k")))
         assert [got[0], got[2], got[3]] == [1, 1, 2]
         assert isinstance(got[1], UnicodeEncodeError)
+
+
+async def test_order_of_different_fields_is_kept(world):
+    """An increment of another field, or with another expiry, is not overtaken by a later one on its document."""
+    await world.put("other")
+    await world.put("j")
+    await world.put("k", '{"l":[0]}')
+    async with world.dispatcher() as dispatcher:
+        await at_once(dispatcher, add(dispatcher, 0, key="j"), add(dispatcher, 0, key="j"))
+        got = await at_once(
+            dispatcher,
+            add(dispatcher, 1, key="k", path="$.l[0]"),
+            add(dispatcher, 1, key="k", path="$.l[-1]"),  # the same place
+            add(dispatcher, 1, key="k", path="$.l[0]"),
+        )
+        assert got == [1, 2, 3]
+        got = await at_once(
+            dispatcher,
+            add(dispatcher, 1, key="j", ttl="900000"),
+            add(dispatcher, 1, key="k", path="$.l[0]", ttl="900000"),
+            add(dispatcher, 1, key="k", path="$.l[0]", ttl="60000"),
+        )
+        assert got == [1, 4, 5]
+    assert await world.client.pttl("k") <= 60_000
+
+
+async def test_what_waits_without_a_server_is_bounded(world):
+    """However many documents and fields are asked for while nothing can be written, each call costs the same."""
+    async with world.dispatcher() as dispatcher:
+        await world.put("k", "{}")
+        first = asyncio.create_task(load(dispatcher, "k"))  # connecting
+        many = [asyncio.create_task(add(dispatcher, 1, path=f"$.n{i}")) for i in range(CROWD)]
+        others = [asyncio.create_task(load(dispatcher, f"k{i}")) for i in range(2 * CROWD)]
+        await asyncio.sleep(0)
+        assert len(dispatcher._groups._latest) <= CROWD + 1
+        got = await asyncio.gather(*many, *others, return_exceptions=True)
+        await first
+    assert {type(each) for each in got[:CROWD]} == {PathNotFound}
+    assert {type(each) for each in got[CROWD:]} == {KeyNotFound}
+
+
+async def test_after_a_forbidden_document_each_has_its_own_call(world):
+    """A server that refused a call for one of its keys is not asked for several documents at once any more."""
+    for key in ("other", "k", "yours"):
+        await world.put(key)
+    await world.client.acl_setuser("half", enabled=True, nopass=True, keys=["k", "other"], commands=["+@all"])
+    try:
+        async with world.dispatcher(username="half", password="any") as dispatcher:  # noqa: S106 - none is asked for
+            write = ("", "0", "$", "$.n", "100", "0")
+            await written(dispatcher, write)
+            await at_once(dispatcher, add(dispatcher, 1), add(dispatcher, 1, key="yours"))
+            got = await at_once(
+                dispatcher, add(dispatcher, 1), add(dispatcher, 1, key="yours"), written(dispatcher, write)
+            )
+            assert got[0] == 102
+            assert isinstance(got[1], ServerError)
+            assert await world.number("k") == 100
+    finally:
+        await world.client.acl_deluser("half")

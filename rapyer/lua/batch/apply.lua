@@ -20,8 +20,8 @@
 local documents, scratch = {}, nil
 local families = {}
 
--- Checks an operation completely; returns the function that carries it out, or a refusal. A call uses few families: each
--- is made when its first operation comes.
+-- Checks an operation completely; returns the function that carries it out, or a refusal. A call uses few operations: the
+-- family of one is made when it comes first.
 local function check(name, key, path)
   local family = families[name]
   if family then return family(name, key, path) end

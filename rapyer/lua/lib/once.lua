@@ -2,7 +2,8 @@
 -- Around the body of a script, as its variant for models that want this: plain calls never see it.
 -- KEYS: as in the plain script, then the record. ARGV: as there, then the place in the record, the operation's id, and
 -- milliseconds until the record expires. What the place held before, its client knows already.
--- A refusal is not kept: nothing was written, and the repetition is judged anew. A repetition sets the expiry again: as
+-- A refusal is not kept: nothing was written, and the repetition is judged anew; those of single callers in an answer for
+-- several are part of it. A repetition sets the expiry again: as
 -- a write, it makes a WAIT behind it wait for what the first one wrote.
 
 local function once(operation)
