@@ -140,13 +140,14 @@ class Placed(BaseModel):
     @property
     def key(self) -> str:
         """The Redis key of the document: `{prefix}:{pk}`; a nested model has its root's."""
+        document: Any = self
         if self._own_key:
             try:
-                own = self._own_pk
+                own = document._own_pk
             except AttributeError:
                 own = self.pk  # made now
             return _keys.document_key(self.class_key_initials(), own)
-        document: Any = self._document() if self._was_inner else self
+        document = self._document()
         try:
             pk = document._own_pk if document._key_name is None else document.pk
         except AttributeError:
