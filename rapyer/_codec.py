@@ -43,7 +43,6 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?\d+)(\.\d+)?([eE][-+]?\d+)?|(-?Infin
 #: Without one of these there is no number in the text that needs a look: 16 digits, an exponent, a constant.
 _SUSPECT = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE]|NaN|Infinity")
 _SUSPICIOUS = 16
-_encode = msgspec.json.Encoder().encode
 _POWERS = [float(f"1e{i}") for i in range(309)]
 _SAFE_DIGITS = 15
 _SAFE_EXPONENT = 22
@@ -81,7 +80,7 @@ def arguments(text: bytes, deepest: int = DEEPEST_INSIDE) -> tuple[Argument, ...
     Raises:
         Inexact: a number cannot be stored, or the value is nested too deep.
     """
-    if text[:1] == b'"' or (len(text) < _SUSPICIOUS and text.isdigit()):
+    if _is_scalar(text):
         return (text, "0")
     if text.count(b"[") + text.count(b"{") > deepest and depth(text) > deepest:
         raise Inexact(TOO_DEEP)
@@ -106,19 +105,14 @@ def arguments(text: bytes, deepest: int = DEEPEST_INSIDE) -> tuple[Argument, ...
     return value_arguments(b"".join([*parts, text[end:]]), _places(text, stubborn) if stubborn else ())
 
 
-def says(text: bytes, value: Any) -> bool:
-    """Whether a JSON text is sure to be that of this integer or string, so that whoever reads it has the same."""
-    kind = value.__class__
-    if kind is int:
-        return b"%d" % value == text
-    return kind is str and value.isascii() and _encode(value) == text
-
-
 def is_simple(text: bytes) -> bool:
     """Whether the text means the same to every parser."""
-    if text[:1] == b'"' or (len(text) < _SUSPICIOUS and text.isdigit()):
-        return True
-    return _SUSPECT.search(text) is None
+    return _is_scalar(text) or _SUSPECT.search(text) is None
+
+
+def _is_scalar(text: bytes) -> bool:
+    """Whether the text is a string or a small number of digits."""
+    return text[:1] == b'"' or (len(text) < _SUSPICIOUS and text.isdigit())
 
 
 def _number(match: re.Match[bytes], stubborn: list[str]) -> bytes | None:

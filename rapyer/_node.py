@@ -276,15 +276,13 @@ class Node(_validity.Vetted):
         return {id(model) for model in _content.models_in(value) if isinstance(model, Placed) and model._is_free()}
 
     def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None:
-        guarded: Any = self._guarded
-        values: dict[Any, Any] = self.__dict__
         try:
             for name, text in fields.items():
                 if text is None:
                     continue
                 if name is None:
                     self._take_over(self._read_content(self.key, text))
-                elif name in guarded or not _codec.says(text, values.get(name)):
+                else:
                     self._put(name, self._decode(name, text))
         except ValidationError as error:
             raise CorruptDocument(self._document().key) from error

@@ -154,7 +154,7 @@ def _apart(entries: Sequence[tuple[Any, Operation]]) -> bool:
     seen: set[tuple[int, Step]] = set()
     for document, operation in entries:
         steps = operation.steps
-        place = steps[0] if steps else operation.touches
+        place = steps[0] if steps else operation.touches  # `touches`, mostly without a call
         if place is None:
             return False
         at = (id(document), place)

@@ -108,7 +108,7 @@ def recording_of(document: Document) -> Recording | None:
     if recording is None:
         return None
     try:
-        task = asyncio.current_task()
+        task = asyncio.current_task()  # not by the function below: this is asked at every change
     except RuntimeError:  # a thread without a loop got a copy of the context
         return None
     identity = id(document)

@@ -6,6 +6,8 @@ import asyncio
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Optional
 
 import pytest
@@ -332,3 +334,21 @@ async def test_popped_and_put_in_again(bound):
         one.n += 1
     assert home.many == [Inner(n=2), Inner(n=12, tags=["x"])]
     await _same(home)
+
+
+class Loose(AtomicRedisModel):
+    """Values that JSON text makes another type of than assigning does."""
+
+    at: datetime | str = "never"
+    price: Decimal | str = "free"
+
+
+async def test_a_block_leaves_what_a_reader_would_have():
+    """After the block a field is what is read from Redis, also where Pydantic reads text as another type."""
+    model = Loose()
+    await model.save()
+    async with model.pipeline():
+        model.at = "2020-01-01T00:00:00"
+        model.price = "1.50"
+    read = await Loose.get(model.key)
+    assert (model.at, model.price) == (read.at, read.price)
