@@ -343,6 +343,7 @@ class Loose(AtomicRedisModel):
     price: Decimal | str = "free"
 
 
+@pytest.mark.usefixtures("bound")
 async def test_a_block_leaves_what_a_reader_would_have():
     """After the block a field is what is read from Redis, also where Pydantic reads text as another type."""
     model = Loose()
