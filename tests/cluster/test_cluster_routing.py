@@ -493,9 +493,12 @@ async def test_increments_by_a_plain_client_of_one_node(world):
     assert len({hash_slot(key) for key in keys}) > 5
     for key in keys:
         await client.execute_command("JSON.SET", key, "$", '{"n":0}')
-    for total in (1, 2):
-        first = asyncio.ensure_future(caller.script("document.load", (keys[0],), (), "$"))
-        await asyncio.sleep(0)
-        replies = [caller.script("number.increase", (key,), ("", "0", "$.n", "1"), "$.n") for key in keys]
-        assert {int(reply[0]) for reply in await asyncio.gather(*replies)} == {total}
-        await first
+    try:
+        for total in (1, 2):
+            first = asyncio.ensure_future(caller.script("document.load", (keys[0],), (), "$"))
+            await asyncio.sleep(0)
+            replies = [caller.script("number.increase", (key,), ("", "0", "$.n", "1"), "$.n") for key in keys]
+            assert {int(reply[0]) for reply in await asyncio.gather(*replies)} == {total}
+            await first
+    finally:
+        await caller.close()
