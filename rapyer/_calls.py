@@ -109,8 +109,7 @@ def apply(
         the JSON texts read, empty where there is nothing, and what the last operation answered.
     """
     batch = Batch(entries, reads, "skip" if skip_missing else "refuse")
-    document = entries[0][0]
-    caller = dispatcher(bound_client(document.Meta, type(document)))
+    caller = dispatcher_of(entries[0][0])
     care = batch.care() if is_careful() else None
     return caller.script("batch.apply", tuple(batch.keys), batch.arguments, partial(_where, entries), care)
 

@@ -209,15 +209,6 @@ def agrees_at(owner: Owner, place: Step) -> None:
         agrees(owner._document(), (*owner._steps(), place))
 
 
-def client_of(document: Document) -> Any:
-    """Return the client a document's model is bound to.
-
-    Raises:
-        UsageError: there is none.
-    """
-    return bound_client(config_of(document), type(document))
-
-
 def bound_client(config: Any, cls: type[Any]) -> Any:
     """Return the client of a model class with these options."""
     if config.redis is None:
@@ -231,7 +222,7 @@ def bound_client(config: Any, cls: type[Any]) -> Any:
 
 def dispatcher_of(document: Document) -> Dispatcher:
     """Return what calls scripts for a document, in the running loop."""
-    return dispatcher(client_of(document))
+    return dispatcher(bound_client(config_of(document), type(document)))
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -44,6 +44,20 @@ async def gathered(dispatcher, *amounts, care=None):
     return results
 
 
+async def cut_off(dispatcher, proxy, keys):
+    """Add to each of these at the same time, and end the connection before the answer; return what callers got."""
+    proxy.open.clear()
+    first = asyncio.create_task(load(dispatcher, keys[0]))
+    await asyncio.sleep(0)
+    tasks = [asyncio.create_task(add(dispatcher, 1, key=key)) for key in keys]
+    await asyncio.sleep(0.05)
+    proxy.cut()
+    proxy.open.set()
+    got = await asyncio.gather(*tasks, return_exceptions=True)
+    await first
+    return got
+
+
 async def calls(world):
     """Return how many scripts the server has run."""
     stats = await world.client.info("commandstats")
@@ -194,15 +208,7 @@ async def test_a_lost_answer_is_unknown_to_all(world):
     await world.put("k")
     async with world.proxied() as (dispatcher, proxy):
         assert await increase(dispatcher, "k") == 1
-        proxy.open.clear()
-        first = asyncio.create_task(load(dispatcher, "k"))
-        await asyncio.sleep(0)
-        tasks = [asyncio.create_task(add(dispatcher, 1)) for _ in range(20)]
-        await asyncio.sleep(0.05)
-        proxy.cut()
-        proxy.open.set()
-        got = await asyncio.gather(*tasks, return_exceptions=True)
-        await first
+        got = await cut_off(dispatcher, proxy, ["k"] * 20)
         assert {type(each) for each in got} == {OutcomeUnknown}
     assert await world.number("k") in {1, 21}
 
@@ -490,15 +496,7 @@ async def test_lost_answers_of_different_documents(world):
         await world.put(f"k{i}")
     async with world.proxied() as (dispatcher, proxy):
         await at_once(dispatcher, *(add(dispatcher, 0, key=f"k{i}") for i in range(5)))
-        proxy.open.clear()
-        first = asyncio.create_task(load(dispatcher, "other"))
-        await asyncio.sleep(0)
-        tasks = [asyncio.create_task(add(dispatcher, 1, key=f"k{i}")) for i in range(5)]
-        await asyncio.sleep(0.05)
-        proxy.cut()
-        proxy.open.set()
-        got = await asyncio.gather(*tasks, return_exceptions=True)
-        await first
+        got = await cut_off(dispatcher, proxy, [f"k{i}" for i in range(5)])
         assert {type(each) for each in got} == {OutcomeUnknown}
 
 
