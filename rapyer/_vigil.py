@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sized
 
 #: Seconds of one vigil at most: waking up costs a process 15 to 40 microseconds, so longer ones would not pay.
-LONGEST = 0.0001
+LONGEST = 0.00025
 #: Writes that are waited for asleep after vain vigils, at most, as a power of two.
 MOST_DOUBLINGS = 10
 
