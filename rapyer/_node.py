@@ -101,6 +101,8 @@ class Node(_validity.Vetted):
     # -- the owner's side of links ---------------------------------------------------------------------------------
 
     def _place_of(self, child: object, hint: Step) -> Step:
+        if self.__dict__.get(hint) is child:
+            return hint
         # What changes in place; asking whether it is a model is slow.
         if not isinstance(child, Immutable) and not self._holds(hint, child):
             msg = f"another value was assigned to {str(hint)!r} meanwhile: take it from the model again"

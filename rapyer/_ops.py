@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from rapyer._path import Step, Steps, absolute, is_writable, readable_part, unwritable, writable_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Argument: TypeAlias = "str | bytes"
 
@@ -65,19 +66,43 @@ def value_arguments(text: Argument, repairs: Sequence[tuple[Steps, str]] = ()) -
 
 
 def update(script: str, steps: Steps, values: Iterable[tuple[str, tuple[Argument, ...]]]) -> list[Operation]:
-    """Return the operations that set members of one object: one, and one more for each path that cannot be written."""
-    plain: list[Argument] = []
-    result: list[Operation] = []
-    count = 0
+    """Return the operations that set members of one object: one, and one more for each path that cannot be written.
+
+    The one takes a patch of all that a merge sets as they are, and the others by path.
+    """
+    in_reach = unwritable(steps) is None
+    patch: dict[str, Argument] = {}
+    others: list[tuple[str, tuple[Argument, ...]]] = []
+    apart: list[Operation] = []
     for name, value in values:
-        if unwritable((*steps, name)) is None:
-            plain += [absolute((*steps, name)), *value]
-            count += 1
+        if not (in_reach and (name.isidentifier() or is_writable(name))):
+            apart.append(Operation("map.set_item", steps, value, name))
+        elif len(value) == _TEXT_ALONE and value[0][:1] not in _UNMERGED:
+            patch[name] = value[0]
         else:
-            result.append(Operation("map.set_item", steps, value, name))
-    if count or not result:
-        result.insert(0, Operation(script, steps, (str(count), *plain)))
-    return result
+            others.append((name, value))
+    if len(patch) == 1:  # a path does as well, and needs no check
+        others += [(name, (text, "0")) for name, text in patch.items()]
+        patch.clear()
+    if apart and not patch and not others:
+        return apart
+    flat = [part for name, value in others for part in (absolute((*steps, name)), *value)]
+    return [Operation(script, steps, (_object(patch) if patch else b"", str(len(others)), *flat)), *apart]
+
+
+#: Parts of a value whose text needs no repairs.
+_TEXT_ALONE = 2
+#: How texts begin that a merge would not set a member to: it would mix an object with the present one, null removes it.
+_UNMERGED = frozenset({"{", "n", b"{", b"n"})
+
+
+def _object(members: Mapping[str, Argument]) -> bytes:
+    return b"{%b}" % b",".join(
+        [
+            b"%b:%b" % (encode_basestring(name).encode(), text if text.__class__ is bytes else text.encode())
+            for name, text in members.items()
+        ]
+    )
 
 
 def _full(operation: Operation) -> Steps:
@@ -115,6 +140,8 @@ _SQUASHED = _LAST_COUNTS | _ADD_UP | _JOINED
 def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Operation]]:
     """Make one operation of several in a row on the same place where the outcome is the same for every document.
 
+    Members that are set in one object, several in a row, are one operation on the object.
+
     In a row means: no other operation on the same top-level field of the document stands between. What comes before a
     document's last `document.save` is left out, because that writes all of it.
     """
@@ -126,7 +153,8 @@ def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Oper
     saved: dict[int, int] = {}  # by the document: the index of its last save among the firsts
     for entry in entries:
         document, operation = entry
-        identity, place = id(document), operation.touches
+        steps = operation.steps
+        identity, place = id(document), steps[0] if steps else operation.touches
         if place is None:
             latest.pop(identity, None)
             if operation.script == "document.save":
@@ -135,7 +163,11 @@ def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Oper
             fields = latest.setdefault(identity, {})
             index = fields.get(place)
             if index is not None and _fits(firsts[index][1], operation):
-                groups.setdefault(index, [firsts[index][1]]).append(operation)
+                group = groups.get(index)
+                if group is None:
+                    groups[index] = [firsts[index][1], operation]
+                else:
+                    group.append(operation)
                 continue
             fields[place] = len(firsts)
         firsts.append(entry)
@@ -166,10 +198,10 @@ def _apart(entries: Sequence[tuple[Any, Operation]]) -> bool:
 
 def _fits(first: Operation, second: Operation) -> bool:
     script = second.script
-    if script != first.script or script not in _SQUASHED:
+    if script != first.script or first.steps != second.steps or script not in _SQUASHED:
         return False
-    if first.steps != second.steps or first.member != second.member:
-        return False
+    if first.member != second.member:
+        return script in _LAST_COUNTS and first.member.__class__ is second.member.__class__ is str
     # Of one sign, the sum leaves the range exactly when one of the steps would.
     return script not in _ADD_UP or (first.arguments[0][0] != "-" and second.arguments[0][0] != "-")
 
@@ -177,7 +209,10 @@ def _fits(first: Operation, second: Operation) -> bool:
 def _merged(group: list[Operation]) -> list[Operation]:
     first = group[0]
     if first.script in _LAST_COUNTS:
-        return group[-1:]
+        latest = {operation.member: operation for operation in group}
+        if len(latest) == 1:
+            return group[-1:]
+        return update("map.update", first.steps, ((str(name), last.arguments) for name, last in latest.items()))
     if first.script in _ADD_UP:
         total = sum(int(operation.arguments[0]) for operation in group)
         return group if total >= 2**63 else [msgspec.structs.replace(first, arguments=(str(total),))]

@@ -131,10 +131,12 @@ class Container(RedisType):
         recording = _session.recording_of(document)
         if recording is not None:
             steps = (*owner._steps(), owner._place_of(self, self._hint))
-            recording.add(document, Operation(script, steps, arguments(), member))
+            recording.entries.append((document, Operation(script, steps, arguments(), member)))
 
     def _remembered(self, value: Any, place: Step, present: Any) -> bool:
         """Record what was done to the value at this place, if this value is the outcome of that."""
+        if value.__class__ in PLAIN:
+            return False
         operations = remembered(value, self, place, present)
         recording = self._recording() if operations else None
         if recording is not None:

@@ -138,9 +138,10 @@ class RedisDict(Container, dict[str, T]):
             return
         valid = self._valid(value)
         if not self._remembered(value, key, present):
-            self._record("map.set_item", lambda: self._element.arguments(valid, self, key), member=str(key))
+            self._record("map.set_item", lambda: self._element.arguments(valid, self, key), str(key))
         dict.__setitem__(self, key, valid)
-        self._link_at([key])
+        if self._element.followed:
+            self._link_at([key])
 
     def __delitem__(self, key: str) -> None:
         """Remove one entry; inside `pipeline()` it has to be there in Redis, too."""

@@ -1,9 +1,9 @@
 -- Setting some members of an object, all or none.
 --- @include "lib/prelude"
 
--- ARGV: how many, then for each the path of the member and the value.
+-- ARGV: a patch of members, or nothing; how many others, then for each of them its path and the value.
 local function update_members(key, path, truth)
-  local changes = {}
+  local patch, changes = take(), {}
   for i = 1, tonumber(take()) do changes[i] = { take(), take_value() } end
   -- What takes one member takes them all.
   local first = alone and changes[1]
@@ -14,6 +14,7 @@ local function update_members(key, path, truth)
     if not kind then return nil, code, detail end
   end
   return function()
+    if patch ~= "" then redis.call("JSON.MERGE", key, path, patch) end
     for i, change in ipairs(changes) do
       local member, text, repairs = unpack(change, 1, 3)
       if i > 1 or not written then redis.call("JSON.SET", key, member, text) end
