@@ -101,7 +101,8 @@ class Node(_validity.Vetted):
     # -- the owner's side of links ---------------------------------------------------------------------------------
 
     def _place_of(self, child: object, hint: Step) -> Step:
-        if self.__dict__.get(hint) is child:
+        values: Any = self.__dict__
+        if values.get(hint) is child:
             return hint
         # What changes in place; asking whether it is a model is slow.
         if not isinstance(child, Immutable) and not self._holds(hint, child):
@@ -207,7 +208,7 @@ class Node(_validity.Vetted):
             if _session._recording.get() is not None and name in self._stored_names:
                 document = self._document() if self._was_inner else self
                 recording = _session.recording_of(document)
-            done = () if recording is None else remembered(value, self, name, present)
+            done = () if recording is None or value.__class__ in PLAIN else remembered(value, self, name, present)
             try:
                 if name in self._assigned:
                     self.__pydantic_validator__.validate_assignment(self, name, value)
@@ -218,7 +219,10 @@ class Node(_validity.Vetted):
                 raise
             if recording is None:
                 return
-            recording.add(document, *(done or (self._set_operation(name),)))
+            if done:
+                recording.add(document, *done)
+            else:
+                recording.entries.append((document, self._set_operation(name)))
             if self._judged:
                 others = filter(self._is_stored, _validity.changed_besides((name,), before, self))
                 recording.add(document, *map(self._set_operation, others))

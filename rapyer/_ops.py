@@ -66,43 +66,39 @@ def value_arguments(text: Argument, repairs: Sequence[tuple[Steps, str]] = ()) -
 
 
 def update(script: str, steps: Steps, values: Iterable[tuple[str, tuple[Argument, ...]]]) -> list[Operation]:
-    """Return the operations that set members of one object: one, and one more for each path that cannot be written.
-
-    The one takes a patch of all that a merge sets as they are, and the others by path.
-    """
+    """Return the operations that set members of one object: one, and one more for each path that cannot be written."""
     in_reach = unwritable(steps) is None
-    patch: dict[str, Argument] = {}
-    others: list[tuple[str, tuple[Argument, ...]]] = []
+    plain: dict[str, tuple[Argument, ...]] = {}
     apart: list[Operation] = []
     for name, value in values:
-        if not (in_reach and (name.isidentifier() or is_writable(name))):
-            apart.append(Operation("map.set_item", steps, value, name))
-        elif len(value) == _TEXT_ALONE and value[0][:1] not in _UNMERGED:
-            patch[name] = value[0]
+        if in_reach and (name.isidentifier() or is_writable(name)):
+            plain[name] = value
         else:
-            others.append((name, value))
-    if len(patch) == 1:  # a path does as well, and needs no check
-        others += [(name, (text, "0")) for name, text in patch.items()]
-        patch.clear()
-    if apart and not patch and not others:
+            apart.append(Operation("map.set_item", steps, value, name))
+    if apart and not plain:
         return apart
-    flat = [part for name, value in others for part in (absolute((*steps, name)), *value)]
-    return [Operation(script, steps, (_object(patch) if patch else b"", str(len(others)), *flat)), *apart]
+    return [Operation(script, steps, _members(steps, plain)), *apart]
+
+
+def _members(steps: Steps, values: Mapping[str, tuple[Argument, ...]]) -> tuple[Argument, ...]:
+    """Return members as `lib/update` takes them: a patch where a merge sets all of them as they are, else by path."""
+    patch: list[bytes] = []
+    for name, value in values.items():
+        text = value[0]
+        if len(value) != _ALONE or text[:1] in _UNMERGED:
+            break
+        patch.append(b"%b:%b" % (encode_basestring(name).encode(), text if isinstance(text, bytes) else text.encode()))
+    else:
+        if len(patch) > 1:
+            return (b"{%b}" % b",".join(patch),)
+    flat = [part for name, value in values.items() for part in (absolute((*steps, name)), *value)]
+    return ("", str(len(values)), *flat)
 
 
 #: Parts of a value whose text needs no repairs.
-_TEXT_ALONE = 2
+_ALONE = 2
 #: How texts begin that a merge would not set a member to: it would mix an object with the present one, null removes it.
 _UNMERGED = frozenset({"{", "n", b"{", b"n"})
-
-
-def _object(members: Mapping[str, Argument]) -> bytes:
-    return b"{%b}" % b",".join(
-        [
-            b"%b:%b" % (encode_basestring(name).encode(), text if text.__class__ is bytes else text.encode())
-            for name, text in members.items()
-        ]
-    )
 
 
 def _full(operation: Operation) -> Steps:
@@ -209,10 +205,9 @@ def _fits(first: Operation, second: Operation) -> bool:
 def _merged(group: list[Operation]) -> list[Operation]:
     first = group[0]
     if first.script in _LAST_COUNTS:
-        latest = {operation.member: operation for operation in group}
-        if len(latest) == 1:
+        if len({operation.member for operation in group}) == 1:
             return group[-1:]
-        return update("map.update", first.steps, ((str(name), last.arguments) for name, last in latest.items()))
+        return update("map.update", first.steps, [(str(each.member), each.arguments) for each in group])
     if first.script in _ADD_UP:
         total = sum(int(operation.arguments[0]) for operation in group)
         return group if total >= 2**63 else [msgspec.structs.replace(first, arguments=(str(total),))]

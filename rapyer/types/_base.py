@@ -130,11 +130,8 @@ class Plan:
         Raises:
             OutOfRange: it cannot be stored exactly.
         """
-        text = self._writer(value)
-        if text[:1] == b'"':
-            return (text, "0")  # most values are texts
         try:
-            return _codec.arguments(text)
+            return _codec.arguments(self._writer(value))
         except _codec.Inexact as error:
             raise error.within(owner.key, owner._steps(), place) from None
 
@@ -171,7 +168,7 @@ class RedisType(Linked):
     """
 
     _plain: ClassVar[type[Any]] = object
-    _done: tuple[Any, tuple[Operation, ...]] | None = None
+    _done: tuple[Any, tuple[tuple[str, tuple[Argument, ...]], ...]] | None = None
     #: Whether this is a field that its model's key is made of; to be asked before `_check_key_stays`.
     _of_key = False
 
@@ -344,7 +341,7 @@ class Immutable(RedisType):
         new = self._of(result)
         new._owner, new._hint = self._owner, self._hint
         origin, before = self._done or (self, ())
-        new._done = (origin, (*before, Operation(script, (), arguments)))
+        new._done = (origin, (*before, (script, arguments)))
         return new
 
     def _vet(self, new: Any) -> None:
@@ -370,7 +367,7 @@ def remembered(value: Any, owner: Owner, place: Step, present: Any) -> tuple[Ope
     if done[0] is not present or value._owner is not owner:
         return ()
     steps = (*owner._steps(), place)
-    return tuple([Operation(operation.script, steps, operation.arguments) for operation in done[1]])
+    return tuple([Operation(script, steps, arguments) for script, arguments in done[1]])
 
 
 def decode(owner: Owner, place: Step, text: bytes) -> Any:

@@ -123,7 +123,9 @@ class Container(RedisType):
         """Have the document as it is now kept by a pipeline, before it changes here without being recorded first."""
         self._recording()
 
-    def _record(self, script: str, arguments: Callable[[], tuple[Argument, ...]], member: Step | None = None) -> None:
+    def _record(
+        self, script: str, arguments: Callable[..., tuple[Argument, ...]], *given: Any, member: Step | None = None
+    ) -> None:
         owner = self._owner
         if owner is None or _session._recording.get() is None:
             return
@@ -131,12 +133,10 @@ class Container(RedisType):
         recording = _session.recording_of(document)
         if recording is not None:
             steps = (*owner._steps(), owner._place_of(self, self._hint))
-            recording.entries.append((document, Operation(script, steps, arguments(), member)))
+            recording.entries.append((document, Operation(script, steps, arguments(*given), member)))
 
     def _remembered(self, value: Any, place: Step, present: Any) -> bool:
         """Record what was done to the value at this place, if this value is the outcome of that."""
-        if value.__class__ in PLAIN:
-            return False
         operations = remembered(value, self, place, present)
         recording = self._recording() if operations else None
         if recording is not None:

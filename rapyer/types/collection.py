@@ -97,7 +97,7 @@ class RedisSet(Container, set[T]):
         """Keep only these; inside `pipeline()` of whatever is in Redis."""
         for other in others:
             valid = self._all_valid(other)
-            self._record("set.keep", lambda valid=valid: self._texts(valid))  # type: ignore[misc]
+            self._record("set.keep", lambda valid=valid: self._texts(valid))
             set.intersection_update(self, valid)
 
     def symmetric_difference_update(self, other: Iterable[T]) -> None:

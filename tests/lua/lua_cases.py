@@ -52,7 +52,7 @@ def operation(script: str, stored: str, wrong: str, arguments: tuple[str | bytes
         arguments: path and what follows it.
         more: what a `Case` takes.
     """
-    spoiled = {"reply": None, "after": None, "rule": ""}
+    spoiled = {"reply": None, "after": None, "rule": more.get("rule", "")}
 
     def refused(code: str, text: str | None, **other: Any) -> Case:
         return _operation(script, text, arguments, **{**more, **spoiled, "code": code, **other})
@@ -199,8 +199,16 @@ MAPS = [
         "map.update",
         OBJECT,
         NO_OBJECT,
-        ("$.x", "2", "$.x.a", "2", "0", '$.x["c d"]', "{}", "0"),
+        ("$.x", "", "2", "$.x.a", "2", "0", '$.x["c d"]', "{}", "0"),
         reply=['{"a":2,"b":[],"c d":{}}', None],
+    ),
+    *operation(
+        "map.update",
+        OBJECT,
+        NO_OBJECT,
+        ("$.x", '{"b":[null],"\\\\":"c"}'),
+        reply=['{"a":1,"b":[null],"\\\\":"c"}', None],
+        rule="a patch",
     ),
 ]
 
@@ -221,9 +229,18 @@ DOCUMENTS = [
         "document.update",
         '{"x":{"a":1}}',
         NO_OBJECT,
-        ("$.x", "2", "$.x.a", '"b"', "0", "$.x.c", "null", "0"),
+        ("$.x", "", "2", "$.x.a", '"b"', "0", "$.x.c", "null", "0"),
         reply=["", None],
         after='{"x":{"a":"b","c":null}}',
+    ),
+    *operation(
+        "document.update",
+        '{"x":{"a":1}}',
+        NO_OBJECT,
+        ("$.x", '{"a":"b","c":2}'),
+        reply=["", None],
+        after='{"x":{"a":"b","c":2}}',
+        rule="a patch",
     ),
     _operation("document.save", ABSENT, ("$", *value({"x": 1})), reply=["", None], after='{"x":1}', rule="new"),
     _operation("document.save", ARRAY, ("$", *value({"x": 1})), reply=["", None], after='{"x":1}', rule="old"),

@@ -237,7 +237,7 @@ def test_stubborn_doubles_survive_a_batch(server: Server, number: float) -> None
     changes = [
         Change("document.save", ("$", *value({"x": number, "l": []}))),
         Change("list.extend", ("$.l", "2", *value([number]), *value(number)), dependent=True),
-        Change("map.update", ("$", "1", "$.m", *value({"a b": number})), dependent=True),
+        Change("map.update", ("$", "", "1", "$.m", *value({"a b": number})), dependent=True),
     ]
     server.call("batch.apply", *batch(changes))
     assert json.loads(server.text() or "") == {"x": number, "l": [[number], number], "m": {"a b": number}}

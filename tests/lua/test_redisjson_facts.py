@@ -71,6 +71,30 @@ def test_a_missing_key_is_an_error_without_a_code(ask: Any) -> None:
         ask("JSON.STRAPPEND", "{User:1}gone", "$", '"a"')
 
 
+@pytest.mark.parametrize("member", ['"b"', "1", "-0.5e-300", str(HIGHEST), "true", "[]", '[null,{"c":null}]'])
+@pytest.mark.parametrize("name", ["d", *NASTY])
+def test_a_merge_sets_these_as_they_are(server: Server, ask: Any, name: str, member: str) -> None:
+    """A patch of several members writes what JSON.SET would, whatever stood there; the others stay."""
+    for present in ({}, {"x": 1}, [1], 2):
+        server.put(json.dumps({"d": {name: present, "other": {"e": 1}}}))
+        ask("JSON.MERGE", DOCUMENT, "$.d", f'{{{json.dumps(name)}:{member},"new":7}}')
+        assert json.loads(server.text() or "") == {"d": {name: json.loads(member), "other": {"e": 1}, "new": 7}}
+
+
+@pytest.mark.parametrize(("member", "after"), [("null", {}), ('{"b":null,"c":2}', {"a": {"x": 1, "c": 2}})])
+def test_a_merge_does_not_set_these(server: Server, ask: Any, member: str, after: Any) -> None:
+    """A null removes, an object is mixed with the present one: hence members by path beside the patch."""
+    server.put('{"a":{"x":1,"b":0}}')
+    ask("JSON.MERGE", DOCUMENT, "$", f'{{"a":{member}}}')
+    assert json.loads(server.text() or "") == after
+
+
+def test_a_merge_makes_what_is_not_there(server: Server, ask: Any) -> None:
+    """The document, too: hence a check before it."""
+    ask("JSON.MERGE", DOCUMENT, "$", '{"a":1}')
+    assert json.loads(server.text() or "") == {"a": 1}
+
+
 def test_a_nil_reply_is_false_in_lua(server: Server) -> None:
     """So that scripts test `not x`."""
     assert server.lua("return type(redis.call('JSON.GET', KEYS[1]))", DOCUMENT) == b"boolean"

@@ -1,8 +1,8 @@
 --- Sets some members of an object, all or none, if the document is there.
 --
 -- KEYS    document, lock keys...
--- ARGV    ttl, locks, fencing numbers..., path, patch or nothing (JSON of members that a merge sets as they are), count, then
---         for each other: path of the member, value
+-- ARGV    ttl, locks, fencing numbers..., path, then a patch (an object of members that a merge sets as they are), or
+--         nothing, count and for each: path of the member, value
 -- RETURNS {"" and nothing else}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE
 -- FLAGS   -

@@ -1,10 +1,13 @@
 -- Setting some members of an object, all or none.
 --- @include "lib/prelude"
 
--- ARGV: a patch of members, or nothing; how many others, then for each of them its path and the value.
+-- ARGV: a patch of members that a merge sets as they are; or nothing, how many, then for each the path of the member and
+-- the value.
 local function update_members(key, path, truth)
   local patch, changes = take(), {}
-  for i = 1, tonumber(take()) do changes[i] = { take(), take_value() } end
+  if patch == "" then
+    for i = 1, tonumber(take()) do changes[i] = { take(), take_value() } end
+  end
   -- What takes one member takes them all.
   local first = alone and changes[1]
   local reply = first and redis.pcall("JSON.SET", key, first[1], first[2])
