@@ -107,9 +107,8 @@ if sys.version_info >= (3, 12):
             return None
 
 else:
-    _tasks: Any = (
-        asyncio.tasks._current_tasks
-    )  # what Python looks it up in, in four times the time; asked at every change
+    # What Python looks it up in, in three times the time; it is asked for at every change.
+    _tasks: Any = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
 
     def current_task() -> asyncio.Task[Any] | None:
         """Return the running task, if there is one."""
