@@ -58,10 +58,11 @@ def _resolved(annotation: Any, cls: type[Any]) -> Any:
 class Field:
     """Gives a field's value with its link: wraps it when it is touched first."""
 
-    __slots__ = ("_name",)
+    __slots__ = ("_name", "_plan")
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._plan: Plan | None = None
 
     def __get__(self, model: Any, owner: Any = None) -> Any:
         """Return the linked value; a class has none."""
@@ -72,7 +73,9 @@ class Field:
         if name not in values:
             raise AttributeError(name)
         value = values[name]
-        plan = model._plans[name]
+        plan = self._plan
+        if plan is None:
+            plan = self._plan = model._plans[name]
         if value.__class__ is plan.own_type and value._owner is model and value._hint == name:
             return value
         linked = plan.wrap(value, model, name)
@@ -131,12 +134,37 @@ def _config(cls: type[Any], own: Any, line: Sequence[RedisConfig]) -> RedisConfi
         raise UsageError(msg) from None
 
 
-def assigned_fields(cls: type[Any]) -> frozenset[str]:
-    """Return the fields whose assignment is nothing but their validation."""
-    config = cls.model_config
-    if config.get("frozen") or not config.get("validate_assignment"):
-        return frozenset()
-    return frozenset(name for name, field in cls.__pydantic_fields__.items() if not field.frozen)
+class Assigning:
+    """What assigning a field asks of the class: one object, because asking a model for each of these is slow.
+
+    Args:
+        cls: a class that is prepared.
+
+    Attributes:
+        keys: the fields that the key is made of.
+        stored: the names that are stored.
+        alone: the fields whose assignment is nothing but their validation.
+        judged: whether there are validators of the whole model.
+        plans: the fields' plans.
+    """
+
+    __slots__ = ("alone", "judged", "keys", "plans", "stored")
+
+    def __init__(self, cls: Any) -> None:
+        config, fields = cls.model_config, cls.__pydantic_fields__
+        self.keys: frozenset[str] = cls._key_fields
+        self.stored = _AnyName() if config.get("extra") == "allow" else frozenset(fields)
+        validated = config.get("validate_assignment") and not config.get("frozen")
+        self.alone = frozenset(name for name, field in fields.items() if validated and not field.frozen)
+        self.judged: bool = cls._judged
+        self.plans: Plans = cls._plans
+
+
+class _AnyName:
+    """The names an open model stores: whatever it is given."""
+
+    def __contains__(self, name: str) -> bool:
+        return not name.startswith("_")
 
 
 def key_field(cls: type[Any]) -> str | None:

@@ -21,7 +21,7 @@ from rapyer._schema import FieldReaders, FieldWriters, InformedReader
 from rapyer.config import RedisConfig
 from rapyer.errors import CorruptDocument, UsageError
 from rapyer.types._base import STORAGE_CONFIG, Immutable, follow, remembered, watch
-from rapyer.types._container import PLAIN, Container, adopt
+from rapyer.types._container import PLAIN, UNLINKED, Container, adopt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,9 +46,7 @@ class Node(_validity.Vetted):
 
     Meta: ClassVar[Any] = RedisConfig()
     _writers: ClassVar[FieldWriters]
-    _stored_names: ClassVar[Any]
-    #: Fields that Pydantic's own `__setattr__` would have its validator assign, and do nothing else.
-    _assigned: ClassVar[frozenset[str]] = frozenset()
+    _assigning: ClassVar[_classes.Assigning]
     #: The fields that the key is made of.
     _key_fields: ClassVar[frozenset[str]] = frozenset()
 
@@ -70,13 +68,11 @@ class Node(_validity.Vetted):
         cls._rules = _validity.Rules(cls)
         cls._judged = cls._rules.judged
         cls._guarded = _validity.Guarded()
-        open_model = cls.model_config.get("extra") == "allow"
-        cls._stored_names = _AnyName() if open_model else frozenset(cls.__pydantic_fields__)
-        cls._assigned = _classes.assigned_fields(cls)
         cls._key_name = _classes.key_field(cls)
         cls._own_key = cls._key_name is None and not cls._was_inner
         cls._tag = _classes.tag_parts(cls)
         cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
+        cls._assigning = _classes.Assigning(cls)
         if Node._public is None:
             return  # the public class itself
         for name in cls.__pydantic_fields__:
@@ -186,7 +182,7 @@ class Node(_validity.Vetted):
         """Become what another instance holds, which is of no use then; nested models and containers stay the same."""
         fresh = new.__dict__
         for name, present in self.__dict__.items():
-            if present.__class__ not in PLAIN and name in fresh:
+            if present.__class__ not in UNLINKED and name in fresh:
                 fresh[name] = adopt(present, fresh[name], self, name)
         _set(self, "__dict__", fresh)
         _set(self, "__pydantic_fields_set__", new.__pydantic_fields_set__)
@@ -202,15 +198,15 @@ class Node(_validity.Vetted):
             present = before.get(name, _NOTHING)
             if value is present and isinstance(value, (Container, Node)):
                 return  # what an in-place operator gives back
-            recording = None
-            if name in self._key_fields:
+            facts, recording = self._assigning, None
+            if name in facts.keys:
                 self._check_key_stays(name)
-            if _session._recording.get() is not None and name in self._stored_names:
+            if _session._recording.get() is not None and name in facts.stored:
                 document = self._document() if self._was_inner else self
                 recording = _session.recording_of(document)
             done = () if recording is None or value.__class__ in PLAIN else remembered(value, self, name, present)
             try:
-                if name in self._assigned:
+                if name in facts.alone:
                     self.__pydantic_validator__.validate_assignment(self, name, value)
                 else:
                     super().__setattr__(name, value)
@@ -223,10 +219,10 @@ class Node(_validity.Vetted):
                 recording.add(document, *done)
             else:
                 recording.entries.append((document, self._set_operation(name)))
-            if self._judged:
+            if facts.judged:
                 others = filter(self._is_stored, _validity.changed_besides((name,), before, self))
                 recording.add(document, *map(self._set_operation, others))
-            if self._plans[name].followed:
+            if facts.plans[name].followed:
                 follow(getattr(self, name))
 
         def __getattr__(self, name: str) -> Any:
@@ -238,7 +234,7 @@ class Node(_validity.Vetted):
 
         def __delattr__(self, name: str) -> None:
             """Forget a field; inside `pipeline()` that is refused."""
-            if _session.is_recording() and name in self._stored_names and _session.recording_of(self._document()):
+            if _session.is_recording() and name in self._assigning.stored and _session.recording_of(self._document()):
                 msg = f"a pipeline cannot delete the field {name!r}: assign None or its default"
                 raise UsageError(msg)
             super().__delattr__(name)
@@ -295,10 +291,3 @@ class Node(_validity.Vetted):
 
 
 _NOTHING: Any = object()
-
-
-class _AnyName:
-    """The names an open model stores: whatever it is given."""
-
-    def __contains__(self, name: str) -> bool:
-        return not name.startswith("_")

@@ -22,6 +22,8 @@ from rapyer._schema import element_reader, element_writer
 from rapyer.errors import CorruptDocument, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema, SchemaValidator
     from typing_extensions import Self
@@ -278,11 +280,7 @@ class Immutable(RedisType):
         return handler.generate_schema(cls._plain)
 
     @classmethod
-    def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:  # noqa: ARG003 - containers need it
-        return cls._linked_as(value, owner, place)
-
-    @classmethod
-    def _linked_as(cls, value: Any, owner: Owner, place: Step) -> Any:
+    def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan | None = None) -> Any:  # noqa: ARG003 - not here
         """Return a value of this type as a linked one; another as it is."""
         if not isinstance(value, cls._plain):
             return value
@@ -307,7 +305,7 @@ class Immutable(RedisType):
 
     def _take(self, owner: Owner, place: Step, new: Any) -> Self:
         """Put a plain value into this value's place and return it linked."""
-        value = self._linked_as(new, owner, place)
+        value = self._wrap(new, owner, place)
         if place.__class__ is int:
             return self._taken_in_list(owner, value)
         linked: Self = owner._put(place, value)
@@ -336,10 +334,11 @@ class Immutable(RedisType):
 
     def _in_place(self, result: Any, script: str | None, *arguments: Argument) -> Any:
         """Return what an in-place operator gives: inside a pipeline one that remembers the operation."""
-        if result is NotImplemented or script is None or self._owner is None or not _session.is_recording():
+        owner = self._owner
+        if owner is None or _session._recording.get() is None or result is NotImplemented or script is None:
             return result
         new = self._of(result)
-        new._owner, new._hint = self._owner, self._hint
+        new._owner, new._hint = owner, self._hint
         origin, before = self._done or (self, ())
         new._done = (origin, (*before, (script, arguments)))
         return new
@@ -359,15 +358,13 @@ class Immutable(RedisType):
         return linked
 
 
-def remembered(value: Any, owner: Owner, place: Step, present: Any) -> tuple[Operation, ...]:
+def remembered(value: Any, owner: Owner, place: Step, present: Any) -> Sequence[Operation]:
     """Return the operations that made this value out of the one at its own place, if it is such a value."""
-    if not isinstance(value, Immutable) or value._done is None:
-        return ()
-    done = value._done
-    if done[0] is not present or value._owner is not owner:
+    done = value._done if isinstance(value, Immutable) else None
+    if done is None or done[0] is not present or value._owner is not owner:
         return ()
     steps = (*owner._steps(), place)
-    return tuple([Operation(script, steps, arguments) for script, arguments in done[1]])
+    return [Operation(script, steps, arguments) for script, arguments in done[1]]
 
 
 def decode(owner: Owner, place: Step, text: bytes) -> Any:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from rapyer._path import Step
 
 _ANY = Plan(Any)
+#: Values in whose place another one is put as it is.
+UNLINKED = PLAIN | {list, dict, set, tuple}
 
 
 class Container(RedisType):
@@ -204,7 +206,7 @@ def adopt(present: Any, new: Any, owner: Owner, place: Step) -> Any:
     A variable that a caller holds on a list, a dict or a nested model stays the one in the model. One that stands at
     another place as well is left alone.
     """
-    if present.__class__ in PLAIN or new is present:
+    if present.__class__ in UNLINKED or new is present:
         return new
     take = getattr(present, "_adopt", None)
     return new if take is None else take(new, owner, place)
@@ -218,4 +220,4 @@ def plain_copy(value: Any) -> Any:
     return value if copy is None else copy(deep=True)
 
 
-__all__ = ["PLAIN", "Container", "Recorded", "adopt", "is_there", "plain_copy"]
+__all__ = ["PLAIN", "UNLINKED", "Container", "Recorded", "adopt", "is_there", "plain_copy"]

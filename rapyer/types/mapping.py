@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from rapyer import _ops, _session
 from rapyer.errors import UsageError
-from rapyer.types._container import PLAIN, Container, Recorded, adopt, is_there, plain_copy
+from rapyer.types._container import PLAIN, UNLINKED, Container, Recorded, adopt, is_there, plain_copy
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
@@ -79,7 +79,7 @@ class RedisDict(Container, dict[str, T]):
 
     def _replace(self, value: dict[str, Any]) -> None:
         for key, present in dict.items(self):
-            if present.__class__ not in PLAIN and key in value:
+            if present.__class__ not in UNLINKED and key in value:
                 value[key] = adopt(present, value[key], self, key)
         dict.clear(self)
         dict.update(self, value)

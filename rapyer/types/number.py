@@ -78,8 +78,6 @@ class RedisInt(Immutable, int):
             raise OutOfRange(self.key, self.json_path)
 
     def _operator(self, result: Any, script: str, other: Any) -> Any:
-        if self._owner is None or not _session.is_recording():
-            return result
         # Whatever is no integer is a plain value: assigning it replaces the field.
         if not isinstance(other, int) or type(result) is not int or other not in _codec.INT64:
             return result
@@ -130,7 +128,7 @@ class RedisFloat(Immutable, float):
         return self if self == new and repr(self) == repr(new) else new
 
     @classmethod
-    def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
+    def _wrap(cls, value: Any, owner: Owner, place: Step, plan: Plan | None = None) -> Any:
         # A default such as `score: float = 0` is an int, and nobody validated it.
         return super()._wrap(float(value) if type(value) is int else value, owner, place, plan)
 

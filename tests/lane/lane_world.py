@@ -122,6 +122,8 @@ async def clogged(lane):
 async def _stays_paused(lane):
     """Whether writing is paused, and not for a moment only: the kernel may still make room."""
     await asyncio.sleep(0)
-    if lane._wire.paused:
-        await asyncio.sleep(0.05)
-    return lane._wire.paused
+    wire, left = lane._wire, -1
+    while wire.paused and left != wire._unsent():
+        left = wire._unsent()
+        await asyncio.sleep(0.2)
+    return wire.paused
