@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sized
 
-#: Seconds of one vigil at most: waking up costs a process 15 to 40 microseconds, so longer ones would not pay.
+#: Seconds of one vigil at most. Waking up costs a process 15 to 40 microseconds, in virtual machines up to 100, and the
+#: server has to wake up first: a server on the same machine has answered by then.
 LONGEST = 0.00025
 #: Writes that are waited for asleep after vain vigils, at most, as a power of two.
 MOST_DOUBLINGS = 10
