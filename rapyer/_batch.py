@@ -34,18 +34,11 @@ class _Share:
 
     __slots__ = ("depth", "document", "number", "places")
 
-    def __init__(self, document: Document, number: int) -> None:
+    def __init__(self, document: Document, number: str) -> None:
         self.document = document
-        self.number = str(number)
+        self.number = number
         self.places: set[Step | None] = set()
         self.depth = 0  # of names on a path that cannot be written to
-
-    def depends(self, place: Step | None) -> bool:
-        """Take note of a change of a field; return whether it depends on an earlier one."""
-        places = self.places
-        found = place in places or (bool(places) and (place is None or None in places))
-        places.add(place)
-        return found
 
     def head(self, missing: str, keys: list[str], arguments: list[Argument], *, undo: bool) -> None:
         """Add the keys and the first arguments of this document."""
@@ -80,14 +73,17 @@ class Batch:
         body: list[Argument] = [str(len(entries))]
         # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
         undo = False
+        shares = self.shares
         for document, operation in entries:
-            share = self.shares.get(id(document)) or self._share(document)
+            share = shares.get(id(document)) or self._share(document)
             steps = operation.steps
             if len(steps) > _codec.SHALLOW:
                 check_depth(document, operation)
+            places, place = share.places, steps[0] if steps else operation.touches
             dependent = "0"
-            if share.depends(steps[0] if steps else operation.touches):
+            if place in places or (places and (place is None or None in places)):
                 dependent, undo = "1", True
+            places.add(place)
             words = _words(operation.script, steps, operation.member)
             if words is None:
                 share.depth = max(share.depth, splices(operation))
@@ -97,15 +93,15 @@ class Batch:
                 body += (share.number, dependent, *words, *operation.arguments)
         body.append(str(len(reads)))
         for document, steps in reads:
-            body += ((self.shares.get(id(document)) or self._share(document)).number, absolute(steps))
+            body += ((shares.get(id(document)) or self._share(document)).number, absolute(steps))
         self.keys: list[str] = []
-        self.arguments: list[Argument] = [str(len(self.shares))]
-        for share in self.shares.values():
+        self.arguments: list[Argument] = [str(len(shares))]
+        for share in shares.values():
             share.head(missing, self.keys, self.arguments, undo=undo)
         self.arguments += body
 
     def _share(self, document: Document) -> _Share:
-        share = self.shares[id(document)] = _Share(document, len(self.shares) + 1)
+        share = self.shares[id(document)] = _Share(document, str(len(self.shares) + 1))
         return share
 
     def care(self) -> Care | None:
