@@ -101,7 +101,7 @@ def test_a_user_who_may_not_ask(stack):
     client = Redis.from_url(stack.url)
     client.execute_command("ACL", "SETUSER", "guest", "on", ">pw", "~*", "&*", "+@all", "-config", "-module")
     try:
-        code, out, err = run("doctor", stack.url.replace("redis://", "redis://guest:pw@"))
+        code, out, err = run("doctor", stack.url.replace("://", "://guest:pw@", 1))
     finally:
         client.execute_command("ACL", "DELUSER", "guest")
         client.close()
