@@ -43,7 +43,7 @@ LONGEST_PAUSE = 0.5
 #: Waiting calls from which on those that were given up are looked for.
 CROWD = 1024
 #: Calls that are written without waiting for the end of the turn: the server works on them while others are made.
-COMPANY = 32
+COMPANY = 16
 #: What another connection may mend; any other failure to connect is the callers'.
 PASSING = (RedisConnectionError, RedisTimeoutError, OSError)
 _NEVER = math.inf
