@@ -172,10 +172,16 @@ def _numbers(value: Any, steps: Steps) -> Iterator[tuple[Steps, str]]:
             yield from _numbers(item, (*steps, name))
 
 
+_UPDATES = frozenset({"map.update", "document.update"})
+
+
 def levels(operation: Operation) -> int:
     """Return how deep a document is at least that has had this operation: its place counts as well."""
     texts = () if operation.script == "bytes.append" else operation.arguments
-    return len(operation.steps) + 1 + max((depth(text) for text in texts if isinstance(text, bytes)), default=0)
+    # Alone, it is a patch: its outermost object is the one at the place.
+    patched = operation.script in _UPDATES and len(texts) == 1
+    deepest = max((depth(text) for text in texts if isinstance(text, bytes)), default=0)
+    return len(operation.steps) + 1 + deepest - patched
 
 
 def depth(text: bytes) -> int:

@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rapyer import _codec
+from rapyer._ops import Operation, update
 
 if TYPE_CHECKING:
     import redis_stack
@@ -200,3 +201,11 @@ def test_wide_text_is_not_deep() -> None:
     """Many containers side by side are no fault."""
     text = b"[" + b"[]," * 500 + b"[]]"
     assert _codec.arguments(text) == (text, "0")
+
+
+@pytest.mark.parametrize("text", [b"1", b"[]", b"[[1],2]"])
+def test_members_together_are_no_deeper_than_each(text: bytes) -> None:
+    """A patch of members counts as what it sets, not as one object more."""
+    each = Operation("map.set_item", ("d",), (text, "0"), "a")
+    (together,) = update("map.update", ("d",), [("a", (text, "0")), ("b", (b"1", "0"))])
+    assert _codec.levels(together) == _codec.levels(each)
