@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from contextlib import asynccontextmanager
 
 from connections import client_of
 from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode
 
 import rapyer
 from rapyer._dispatch import dispatcher
@@ -102,3 +104,10 @@ async def opened(servers, **options):
         await rapyer.teardown_rapyer()
         await world.close()
         await client.aclose()
+        await _close_departed()
+
+
+async def _close_departed():
+    """Close nodes that left the cluster: redis-py's client forgets them with their connections, and they warn later."""
+    departed = [each for each in gc.get_objects() if type(each) is ClusterNode]
+    await asyncio.gather(*(node.disconnect() for node in departed), return_exceptions=True)
