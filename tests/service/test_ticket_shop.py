@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -23,8 +25,21 @@ from rapyer._dispatch import Dispatcher
 from rapyer._observe import _plain
 from redis_stack import free_port
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 #: Where the picture for the docs goes, when it is to be made anew.
 PICTURE = os.environ.get("RAPYER_PICTURE")
+#: Has the page remember all it shows, however seldom somebody looks; false until it is there.
+REMEMBER = """(() => {
+    const names = ['sold', 'held', 'free', 'rate', 'waiting'], at = name => document.getElementById(name);
+    const number = name => Number(at(name).textContent.replace(',', ''));
+    if (!names.every(at) || names.map(number).some(Number.isNaN)) return false;
+    globalThis.remembered = [];
+    new MutationObserver(() => remembered.push(Object.fromEntries(names.map(name => [name, number(name)]))))
+        .observe(at('sold').closest('dl'), {childList: true, subtree: true});
+    return true;
+})()"""
 
 
 @pytest.fixture
@@ -155,9 +170,12 @@ async def test_the_page_in_a_browser(client, stack, tmp_path):
     """The page shows the rush while it goes on, ends with the true numbers, and logs no error."""
     app = create_app(stack.url, rows=ROWS, seats=SEATS, hold_seconds=5)
     port = free_port()
+    opened = asyncio.Event()
+    tell = partial(asyncio.get_running_loop().call_soon_threadsafe, opened.set)
     async with served(app, port):
-        seen = asyncio.create_task(asyncio.to_thread(_watch, f"http://127.0.0.1:{port}/", tmp_path / "shop.png"))
-        await asyncio.sleep(2)
+        watch = asyncio.to_thread(_watch, f"http://127.0.0.1:{port}/", tmp_path / "shop.png", tell)
+        seen = asyncio.create_task(watch)
+        await asyncio.wait_for(opened.wait(), 90)
         await Rush(app, "shop", 1000).run()
         shown, errors = await seen
         stock = await app.state.service.shops["shop"].stock()
@@ -170,24 +188,24 @@ async def test_the_page_in_a_browser(client, stack, tmp_path):
     assert (tmp_path / "shop.png").stat().st_size > 10_000
 
 
-def _watch(url: str, picture: Path) -> tuple[list[dict[str, int]], list[object]]:
-    """Look at the page until nothing has been sold for a while."""
+def _watch(url: str, picture: Path, opened: Callable[[], object]) -> tuple[list[dict[str, int]], list[object]]:
+    """Look at the page until nothing has been sold for a while; return what it showed, each change of it."""
     shown: list[dict[str, int]] = []
     with browser() as page:
         page.open(url)
         deadline = time.monotonic() + 60
+        while not page.ask(REMEMBER):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        opened()
         while time.monotonic() < deadline:
             time.sleep(0.25)
-            numbers = page.ask(
-                "Object.fromEntries(['sold', 'held', 'free', 'rate', 'waiting'].map("
-                "id => [id, Number(document.getElementById(id)?.textContent.replace(',', ''))]))"
-            )
-            if numbers["sold"] is None:  # NaN: not there yet
+            shown += page.ask("remembered.splice(0)")
+            if not shown:
                 continue
-            shown.append(numbers)
             if shown[-1]["waiting"] > 3 and shown[-1]["sold"] > SEATS:
                 page.picture(picture)
-            if len(shown) > 20 and shown[-1]["sold"] > 0 and len({row["sold"] for row in shown[-12:]}) == 1:
+            if len(shown) > 20 and shown[-1]["sold"] > 0 and len({row["sold"] for row in shown[-15:]}) == 1:
                 break
         if not picture.exists():
             page.picture(picture)
