@@ -22,7 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from rapyer._keys import hash_slot
-from rapyer._wire import plain
+from rapyer._wire import hang_up, plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,6 +32,8 @@ FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
 #: Seconds that a channel, and the connection, is kept when nobody waits.
 IDLE = 5.0
+#: How messages are read: as they are, however late, and nobody but this module closes the connection.
+ALL_ALONG = {"disable_decoding": True, "timeout": math.inf, "disconnect_on_error": False}
 
 
 class Listener(Protocol):
@@ -137,7 +139,7 @@ class Wake:
                     error = lost
                 finally:
                     self._connection = None
-                    await connection.disconnect(nowait=True)
+                    await hang_up(connection)
                 self._failures += 1
                 if 0 <= self._attempts <= self._failures or not _may_pass(error):
                     break
@@ -160,7 +162,7 @@ class Wake:
             self._say("SSUBSCRIBE", channel)
         while True:
             try:
-                kind, name, message = await connection.read_response(disable_decoding=True, timeout=math.inf)
+                kind, name, message = await connection.read_response(**ALL_ALONG)
             except MovedError as moved:
                 self._moved(moved)
                 continue

@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import connections
 import pytest
+import redis
 from lane_world import command, increase, until
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -18,6 +20,8 @@ import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel
 from rapyer._dispatch import close_all, dispatcher
+from rapyer._group import TURNS
+from rapyer.errors import LockTimeout
 
 
 class Doc(AtomicRedisModel):
@@ -73,6 +77,36 @@ def test_tls_loops_left_open(tmp_path):
             loop.close()
         client = None
         gc.collect()
+
+
+BUSY = "local began = os.clock() repeat until os.clock() - began > 1"
+
+
+def test_tls_wake_ups_left_open(tmp_path):
+    """A loop that ends soon after somebody waited for a lock leaves no warning, though the server says no goodbye."""
+    with connections.started(tmp_path, "tls") as server, ThreadPoolExecutor() as threads:
+        client, plain = Redis.from_url(server.url), redis.Redis.from_url(server.url)
+
+        async def want(key):
+            async with Doc.lock_from_key(key, timeout=0.1):
+                pass
+
+        async def leave():
+            await rapyer.init_rapyer(client)
+            doc = await Doc().save()
+            async with doc.lock():
+                # So many that they do not all share the holder's ticket.
+                wanting = [want(doc.key) for _ in range(2 * TURNS)]
+                outcomes = await asyncio.gather(*wanting, return_exceptions=True)
+                assert {type(outcome) for outcome in outcomes} == {LockTimeout}
+            busy = threads.submit(plain.eval, BUSY, 0)
+            await asyncio.sleep(0.1)
+            return busy
+
+        asyncio.run(leave()).result()
+        gc.collect()
+        asyncio.run(rapyer.teardown_rapyer())
+        plain.close()
 
 
 async def test_client_options(world):
