@@ -58,11 +58,12 @@ def _resolved(annotation: Any, cls: type[Any]) -> Any:
 class Field:
     """Gives a field's value with its link: wraps it when it is touched first."""
 
-    __slots__ = ("_name", "_plan")
+    __slots__ = ("_cls", "_name", "_plan")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._plan: Plan | None = None
+        self._cls: type[Any] | None = None
+        self._plan: Plan
 
     def __get__(self, model: Any, owner: Any = None) -> Any:
         """Return the linked value; a class has none."""
@@ -73,15 +74,24 @@ class Field:
         if name not in values:
             raise AttributeError(name)
         value = values[name]
-        plan = self._plan
-        if plan is None:
-            plan = self._plan = model._plans[name]
+        plan = self._plan if owner is self._cls else self._plan_for(model)
         if value.__class__ is plan.own_type and value._owner is model and value._hint == name:
             return value
         linked = plan.wrap(value, model, name)
         if linked is not value:
             values[name] = linked
         return linked
+
+    def _plan_for(self, model: Any) -> Plan:
+        """Return the plan of a model's class; remember it for the class that this descriptor was made for.
+
+        A model of a subclass comes here by `super()`, and its field may be of another type.
+        """
+        cls, plan = model.__class__, model._plans[self._name]
+        if vars(cls).get(self._name) is self:
+            self._plan = plan
+            self._cls = cls
+        return plan  # type: ignore[no-any-return]
 
     def __set__(self, model: Any, value: Any) -> None:
         """Keep a value that was validated before."""

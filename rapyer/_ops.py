@@ -66,18 +66,27 @@ def value_arguments(text: Argument, repairs: Sequence[tuple[Steps, str]] = ()) -
 
 
 def update(script: str, steps: Steps, values: Iterable[tuple[str, tuple[Argument, ...]]]) -> list[Operation]:
-    """Return the operations that set members of one object: one, and one more for each path that cannot be written."""
+    """Return the operations that set members of one object, in their order: one for all that stand together in it.
+
+    A member whose path cannot be written has one of its own.
+    """
     in_reach = unwritable(steps) is None
-    plain: dict[str, tuple[Argument, ...]] = {}
-    apart: list[Operation] = []
+    operations: list[Operation] = []
+    together: dict[str, tuple[Argument, ...]] = {}
+
+    def end() -> None:
+        if together:
+            operations.append(Operation(script, steps, _members(steps, together)))
+            together.clear()
+
     for name, value in values:
         if in_reach and (name.isidentifier() or is_writable(name)):
-            plain[name] = value
+            together[name] = value
         else:
-            apart.append(Operation("map.set_item", steps, value, name))
-    if apart and not plain:
-        return apart
-    return [Operation(script, steps, _members(steps, plain)), *apart]
+            end()
+            operations.append(Operation("map.set_item", steps, value, name))
+    end()
+    return operations or [Operation(script, steps, _members(steps, {}))]
 
 
 def _members(steps: Steps, values: Mapping[str, tuple[Argument, ...]]) -> tuple[Argument, ...]:
@@ -197,9 +206,15 @@ def _fits(first: Operation, second: Operation) -> bool:
     if script != first.script or first.steps != second.steps or script not in _SQUASHED:
         return False
     if first.member != second.member:
-        return script in _LAST_COUNTS and first.member.__class__ is second.member.__class__ is str
+        return script in _LAST_COUNTS and unwritable(first.steps) is None and _named(first) and _named(second)
     # Of one sign, the sum leaves the range exactly when one of the steps would.
     return script not in _ADD_UP or (first.arguments[0][0] != "-" and second.arguments[0][0] != "-")
+
+
+def _named(operation: Operation) -> bool:
+    """Whether it works on a member that can be written by its name."""
+    member = operation.member
+    return member.__class__ is str and is_writable(member)
 
 
 def _merged(group: list[Operation]) -> list[Operation]:

@@ -73,7 +73,16 @@ async def test_members_of_every_kind(bound, stored, write, present, count):
 
 
 @WAYS
-@pytest.mark.parametrize("entries", [{"b": 1, "a": 2, "c": 3}, {"b": 1, "a": None, "c": {}}, {"b": None, "a": 2}])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"b": 1, "a": 2, "c": 3},
+        {"b": 1, "a": None, "c": {}},
+        {"b": None, "a": 2},
+        {"C:\\a": 1, "b": 2},
+        {"b": 1, " c": 2, "d": 3, "e": 4, "both'\"": 5, "f": 6},
+    ],
+)
 async def test_new_members_keep_their_order(bound, write, entries):
     """The one set last is the newest, whatever it is."""
     shelf = await Shelf(things={"first": 0}).save()
@@ -93,6 +102,20 @@ async def test_the_last_of_several_counts(bound, stored):
         shelf.things["c"] = "c"
         shelf.things["a"] = "again"
     assert (await stored(shelf.key))["things"] == shelf.things == {"x": 1, "b": "b2", "c": "c", "a": "again"}
+
+
+async def test_names_that_no_path_can_be_written_through(bound, stored):
+    """They are set in their turn; one that is set again and again is one operation, as any is."""
+    shelf = await Shelf().save()
+    async with shelf.pipeline():
+        shelf.things["C:\\x \"y\" 'z'"] = {"o": None}
+        shelf.things["stubborn"] = 0.9715098593399603
+        for number in range(100):
+            shelf.things["C:\\a"] = number
+        shelf.things["last"] = True
+    wanted = {"C:\\x \"y\" 'z'": {"o": None}, "stubborn": 0.9715098593399603, "C:\\a": 99, "last": True}
+    assert list((await stored(shelf.key))["things"].items()) == list(wanted.items())
+    assert list(shelf.things.items()) == list(wanted.items())
 
 
 async def test_changes_of_other_places_stay_in_order(bound, stored):

@@ -301,3 +301,25 @@ def test_pydantic_methods():
     assert repr(node).startswith("Node(value=1, children=[Node(")
     assert Node.model_json_schema()["$defs"]["Node"]["properties"]["value"]["type"] == "integer"
     assert node.model_fields_set == {"value", "children"}
+
+
+async def test_a_field_read_through_super(bound, stored):
+    """A subclass that reads its field by `super()` first leaves the parent's field with the parent's type."""
+
+    class Base(AtomicRedisModel):
+        tags: list[int] = []
+
+    class Wide(Base):
+        tags: list[str] = []
+
+        def count(self):
+            return len(super().tags)
+
+    wide = await Wide(tags=["x"]).save()
+    assert wide.count() == 1
+    base = await Base(tags=[1]).save()
+    with pytest.raises(ValidationError):
+        await base.tags.aappend("oops")
+    assert await base.tags.aappend(2) == [1, 2]
+    assert await wide.tags.aappend("y") == ["x", "y"]
+    assert (await stored(base.key), await stored(wide.key)) == ({"tags": [1, 2]}, {"tags": ["x", "y"]})
