@@ -134,13 +134,14 @@ class RedisDict(Container, dict[str, T]):
         """Set one entry; inside `pipeline()` of whatever the dict is in Redis."""
         self._check_key(key)
         present = dict.get(self, key)
-        if is_there(value, present):
+        if value is present and is_there(value, present):  # both, as below: the first saves most of the calls
             return
         valid = self._valid(value)
         if value.__class__ in PLAIN or not self._remembered(value, key, present):
             self._record("map.set_item", self._element.arguments, valid, self, key, member=str(key))
         dict.__setitem__(self, key, valid)
-        self._link_at([key])
+        if self._element.followed:
+            self._link_at([key])
 
     def __delitem__(self, key: str) -> None:
         """Remove one entry; inside `pipeline()` it has to be there in Redis, too."""
