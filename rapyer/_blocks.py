@@ -102,7 +102,7 @@ class LockBlock(Generic[M]):
         cls, (save, timeout, lease) = self._cls, self._options
         client = _session.bound_client(cls.Meta, cls)
         key = self._key()
-        if save:
+        if save and _session.is_recording():
             self._check_not_recorded(key)
         lock = Lock(client, cls.Meta, key, self._action, timeout, lease)
         text = await lock.acquire()

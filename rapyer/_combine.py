@@ -112,18 +112,14 @@ class Group:
         # A first caller whose words have no bytes is told at once: a lane could not.
         self._alone = _packed(name, keys[0], self.head, arguments[-1])
 
-    def joined(
-        self, future: Future[Any], name: str, key: str, arguments: Sequence[Argument], care: Care | None
-    ) -> bool:
-        """Add a caller who asks for the same with the same care, if there is room.
+    def joined(self, future: Future[Any], key: str, amount: Argument) -> bool:
+        """Add a caller who asks for the same, if there is room.
 
         There is none among those that nobody waits for, nor where tries are partly used up.
         """
-        if self.head != arguments[:-1] or self.name != name or self.care != care:
+        document, futures = self.keys[0], self._futures
+        if key != document and not (key.isascii() or _has_bytes(key)):
             return False
-        if not (key.isascii() or _has_bytes(key)):
-            return False
-        futures, amount = self._futures, arguments[-1]
         if futures is None:
             first = self.future
             if first is None or self.tries or first.done():
@@ -137,7 +133,7 @@ class Group:
             self._amounts.append(amount)  # type: ignore[attr-defined]  # a list by now
         if self._documents is not None:
             self._documents.append(key)
-        if key != self.keys[0]:
+        if key != document:
             self._other(key)
         return True
 
@@ -272,37 +268,39 @@ class Groups:
 
     Args:
         together: whether calls on different documents may be one.
+
+    Attributes:
+        single: those of single documents, by their keys.
+        shared: those for different documents, by what their callers have in common.
     """
 
-    __slots__ = ("_count", "_documents", "_latest", "_open", "_together")
+    __slots__ = ("_count", "_latest", "_together", "shared", "single")
 
     def __init__(self, *, together: bool) -> None:
         self._together = together
-        self._documents: dict[str, Group] = {}
-        #: Those for different documents, by what their callers have in common.
-        self._open: dict[Sequence[Argument], Group] = {}
+        self.single: dict[str, Group] = {}
+        self.shared: dict[Sequence[Argument], Group] = {}
         #: While there is one of those: of documents the number of the group that their latest call is in or came after.
         self._latest: dict[str, int] = {}
         self._count = 0
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._open) + len(self._documents)
 
     def joined(
         self, future: Future[Any], name: str, key: str, arguments: Sequence[Argument], care: Care | None
     ) -> bool:
         """Add a caller to a group if there is one for it."""
-        if not self._together or care is not None:
-            group = self._documents.get(key)
-            return group is not None and group.joined(future, name, key, arguments, care)
-        group = self._open.get(arguments[:-1])
-        if group is None or group.number < self._latest.get(key, 0):
-            return False
-        # To be noted before it joins, which may have the group go out.
-        self._latest[key] = group.number
-        self._documents.pop(key, None)
-        return group.joined(future, name, key, arguments, None)
+        head = arguments[:-1]
+        if self._together and care is None:
+            group = self.shared.get(head)
+            if group is None or group.name != name or group.number < self._latest.get(key, 0):
+                return False
+            # To be noted before it joins, which may have the group go out.
+            self._latest[key] = group.number
+            self.single.pop(key, None)
+        else:
+            group = self.single.get(key)
+            if group is None or group.head != head or group.name != name or group.care != care:
+                return False
+        return group.joined(future, key, arguments[-1])
 
     def add(self, group: Group) -> None:
         """Let others join a new group, and none that it overtakes."""
@@ -310,34 +308,34 @@ class Groups:
         self._count += 1
         group.number = self._count
         if self._together and group.care is None:
-            self._open[group.head] = group
+            self.shared[group.head] = group
             self._latest[group.keys[0]] = self._count
         else:
-            self._documents[group.keys[0]] = group
+            self.single[group.keys[0]] = group
 
     def overtaken(self, keys: Sequence[str]) -> None:
         """Take notice of another call on documents."""
         for key in keys:
-            self._documents.pop(key, None)
-        if self._open:
+            self.single.pop(key, None)
+        if self.shared:
             self._count += 1
             for key in keys:
                 self._latest[key] = self._count
             if len(self._latest) > CROWD:
-                self._open.clear()
+                self.shared.clear()
                 self._latest.clear()
 
     def shut(self, group: Group) -> None:
         """Let nobody join a group any more."""
-        if self._open.get(group.head) is group:
-            del self._open[group.head]
-            if not self._open:
+        if self.shared.get(group.head) is group:
+            del self.shared[group.head]
+            if not self.shared:
                 self._latest.clear()
-        elif self._documents.get(group.keys[0]) is group:
-            del self._documents[group.keys[0]]
+        elif self.single.get(group.keys[0]) is group:
+            del self.single[group.keys[0]]
 
     def part(self) -> None:
         """Have groups for single documents only."""
         self._together = False
-        self._open.clear()
+        self.shared.clear()
         self._latest.clear()

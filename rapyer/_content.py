@@ -196,10 +196,8 @@ def changes(old: bytes, new: bytes, steps: Steps = ()) -> Iterator[Operation]:
     if before.keys() != after.keys():
         for name in before.keys() - after.keys():
             yield Operation("map.pop", steps, (), name)
-    for name, raw in after.items():
-        present = before.get(name)
-        if present == raw:
-            continue
+    changed = [(name, raw, before.get(name)) for name, raw in after.items() if before.get(name) != raw]
+    for name, raw, present in changed:
         text = bytes(raw)
         if present is not None and text[:1] == b"{" and bytes(present)[:1] == b"{":
             yield from changes(bytes(present), text, (*steps, name))

@@ -90,7 +90,7 @@ class Dispatcher:
         if care is not None:
             return self._with_care(name, keys, arguments, where, care)
         lane = self._lane or self._nodes.lane(keys[0])
-        future = self._loop.create_future()
+        future: asyncio.Future[Any] = asyncio.Future(loop=self._loop)
         groups = self._groups
         if name in COMBINED and len(keys) == 1:
             if not groups.joined(future, name, keys[0], arguments, None):
@@ -98,7 +98,7 @@ class Dispatcher:
                 groups.add(group)
                 lane.send(group)
             return future
-        if groups:
+        if groups.shared or groups.single:
             groups.overtaken(keys)
         sha, repeatable = _callable()[name]
         packed = pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
@@ -117,7 +117,7 @@ class Dispatcher:
         call = Careful(future, name, keys, arguments, where, self, lane, care, once)
         if combined:
             groups.add(call)
-        elif groups:
+        else:
             groups.overtaken(keys)
         call.way(lane).send(call)
         return future

@@ -36,12 +36,8 @@ class Waiter(Protocol):
     token: str
     fence: int
     info: str
-
-    @property
-    def patient(self) -> bool: ...
-
-    @property
-    def hurried(self) -> bool: ...
+    patient: bool
+    hurried: bool
 
     @property
     def entered(self) -> bool: ...

@@ -166,21 +166,21 @@ class Lane:
 
     def _next_batch(self, waiting: deque[Sendable], sent: deque[Sendable]) -> bytes:
         batch: list[bytes] = []
-        size = 0
-        while waiting and size < HIGH_WATER:
-            call = waiting[0]
+        size = length = 0
+        while waiting and size < HIGH_WATER and length <= LARGE:
+            call = waiting.popleft()
             future = call.future
             if (future is None or future.done()) and call.given_up():
-                waiting.popleft()
                 continue
             try:
                 packed = call.packed
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the others
-                waiting.popleft().fail(error)
+                call.fail(error)
                 continue
-            if batch and len(packed) > LARGE:
+            length = len(packed)
+            if length > LARGE and batch:
+                waiting.appendleft(call)
                 break
-            waiting.popleft()
             if call.until != _NEVER and call.until <= self._loop.time():
                 call.fail(RedisTimeoutError("there was no connection in time"))
                 continue
@@ -189,9 +189,7 @@ class Lane:
                 batch.append(call.first)
             sent.append(call)
             batch.append(packed)
-            size += len(packed)
-            if size > LARGE and len(batch) == 1 + bool(call.first):
-                break
+            size += length
         return batch[0] if len(batch) == 1 else b"".join(batch)
 
     def _forget(self) -> None:

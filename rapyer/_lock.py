@@ -43,6 +43,10 @@ class Lock:
         action: the lock's name; different names do not exclude each other.
         timeout: seconds to wait at most; None waits as long as it takes.
         lease: seconds until the lock ends by itself; None takes the model's.
+
+    Attributes:
+        patient: whether it waits at all.
+        hurried: whether its turn may end before it is known.
     """
 
     group: Group
@@ -56,6 +60,8 @@ class Lock:
         self._client = client
         self._config = config
         self._timeout = timeout
+        self.patient = timeout != 0
+        self.hurried = bool(timeout)
         if timeout is not None and not timeout >= 0:
             msg = f"timeout of lock {action!r} cannot be {timeout!r}: give seconds, 0 or more, or None"
             raise UsageError(msg)
@@ -81,16 +87,6 @@ class Lock:
     def entered(self) -> bool:
         """Whether the lock was given."""
         return self.token != ""
-
-    @property
-    def patient(self) -> bool:
-        """Whether it waits at all."""
-        return self._timeout != 0
-
-    @property
-    def hurried(self) -> bool:
-        """Whether its turn may end before it is known."""
-        return bool(self._timeout)
 
     # -- entering --------------------------------------------------------------------------------------------------
 
@@ -126,7 +122,8 @@ class Lock:
 
     def _check(self) -> None:
         place = self.place
-        if any(lock.action == place.action for lock in _session.locks_on(place.key)):
+        held = _session.locks_on(place.key)
+        if held and any(lock.action == place.action for lock in held):
             msg = f"this task already holds lock {place.action!r} of {place.key!r}: do the work in the block it is in"
             raise UsageError(msg)
 

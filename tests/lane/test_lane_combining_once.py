@@ -179,7 +179,7 @@ async def test_a_program_that_ends(world):
         await dispatcher.close()
         got = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 1)
         assert {type(each) for each in got} == {OutcomeUnknown}
-        assert not dispatcher._groups
+        assert not {**dispatcher._groups.shared, **dispatcher._groups.single}
         proxy.open.set()
 
 
@@ -206,7 +206,7 @@ async def test_calls_with_locks_stay_alone(world):
         first = asyncio.create_task(load(dispatcher, "k"))
         await asyncio.sleep(0)
         locked = dispatcher.script("number.increase", ("k", "lock"), ("", "0", "$.n", "1"), "$.n", ONCE)
-        assert not dispatcher._groups
+        assert not {**dispatcher._groups.shared, **dispatcher._groups.single}
         await first
         assert (await locked)[0] == b"1"
 
