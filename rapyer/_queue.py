@@ -105,14 +105,13 @@ class Queues:
         token, ticket, answer = self._asking(group, queue=queue)
         self.renewals.add(token, waiter, group.place.lease)
         group.asker, group.asking = waiter, answer
-        opened = partial(self._opened, waiter, token, ticket)
         if waiter.hurried:
-            answer.add_done_callback(opened)
+            answer.add_done_callback(partial(self._opened, waiter, token, ticket))
             return
         try:
             await answer
         finally:
-            opened(answer)
+            self._opened(waiter, token, ticket, answer)
 
     def _opened(self, waiter: Waiter, token: str, ticket: str, answer: asyncio.Future[Answer]) -> None:
         group, error = waiter.group, None if answer.cancelled() else answer.exception()
@@ -315,7 +314,7 @@ class Queues:
     def _heir(self, waiter: Waiter) -> Heir:
         """Return to whom the lock may be handed: who of the group is next. `_released` has to follow."""
         group, channel = waiter.group, self._wakes.channel(waiter.place.key)
-        first = group.first() if group.holder is waiter else None
+        first = group.first() if group.waiters and group.holder is waiter else None
         if first is None:
             if group.holder is waiter and not group.closed:
                 self._close(group)

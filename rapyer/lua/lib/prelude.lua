@@ -4,7 +4,7 @@
 -- A script runs from its first line to its last at every call, and each function that it makes on the way costs a tenth
 -- of a microsecond or more. So functions are few, and what is seldom needed is made inside the branch that needs it.
 
-local position = 0
+local position, words = 0, ARGV
 
 -- Whether the call is a single operation. Then the first command of some operations is their check, too: one that Redis
 -- does not carry out has written nothing, and what it lacked is looked for only then.
@@ -12,7 +12,7 @@ local alone = false
 
 local function take()
   position = position + 1
-  return ARGV[position]
+  return words[position]
 end
 
 -- index: which operation of the call was refused, so that the caller can name its key and path.

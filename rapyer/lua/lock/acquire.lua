@@ -12,7 +12,7 @@
 --- @include "lib/give"
 
 local document, lock, queue = KEYS[1], KEYS[2], KEYS[3]
-local token, lease, ttl, info, channel, ticket = take(), take(), take(), take(), take(), take()
+local token, lease, ttl, info, channel, ticket = unpack(ARGV, 1, 6)
 
 -- Mostly there is neither lock nor queue, which one command tells.
 local busy = redis.call("EXISTS", lock, queue) > 0
