@@ -483,3 +483,22 @@ async def test_cancelled_redirection(world):
         await after
     assert await with_asking(lane, doc.key) == 1
     await world.close_slot(slot, source, target)
+
+
+async def test_increments_by_a_plain_client_of_one_node(world):
+    """Slots that the client does not know of are no fault of the callers: their documents' calls go out one by one."""
+    client = world.at(await world.owner("a"))
+    caller = dispatcher(client)
+    keys = [key for key in map(str, range(60)) if await world.owner(key) == await world.owner("a")]
+    assert len({hash_slot(key) for key in keys}) > 5
+    for key in keys:
+        await client.execute_command("JSON.SET", key, "$", '{"n":0}')
+    try:
+        for total in (1, 2):
+            first = asyncio.ensure_future(caller.script("document.load", (keys[0],), (), "$"))
+            await asyncio.sleep(0)
+            replies = [caller.script("number.increase", (key,), ("", "0", "$.n", "1"), "$.n") for key in keys]
+            assert {int(reply[0]) for reply in await asyncio.gather(*replies)} == {total}
+            await first
+    finally:
+        await caller.close()
