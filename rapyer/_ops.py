@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -74,19 +75,17 @@ def update(script: str, steps: Steps, values: Iterable[tuple[str, tuple[Argument
     operations: list[Operation] = []
     together: dict[str, tuple[Argument, ...]] = {}
 
-    def end() -> None:
-        if together:
-            operations.append(Operation(script, steps, _members(steps, together)))
-            together.clear()
-
     for name, value in values:
         if in_reach and (name.isidentifier() or is_writable(name)):
             together[name] = value
-        else:
-            end()
-            operations.append(Operation("map.set_item", steps, value, name))
-    end()
-    return operations or [Operation(script, steps, _members(steps, {}))]
+            continue
+        if together:
+            operations.append(Operation(script, steps, _members(steps, together)))
+            together = {}
+        operations.append(Operation("map.set_item", steps, value, name))
+    if together or not operations:
+        operations.append(Operation(script, steps, _members(steps, together)))
+    return operations
 
 
 def _members(steps: Steps, values: Mapping[str, tuple[Argument, ...]]) -> tuple[Argument, ...]:
@@ -96,12 +95,18 @@ def _members(steps: Steps, values: Mapping[str, tuple[Argument, ...]]) -> tuple[
         text = value[0]
         if len(value) != _ALONE or text[:1] in _UNMERGED:
             break
-        patch.append(b"%b:%b" % (encode_basestring(name).encode(), text if isinstance(text, bytes) else text.encode()))
+        patch.append(_label(name) + (text if text.__class__ is bytes else str(text).encode()))
     else:
-        if len(patch) > 1:
+        if len(patch) > 1:  # one by itself is its own check
             return (b"{%b}" % b",".join(patch),)
     flat = [part for name, value in values.items() for part in (absolute((*steps, name)), *value)]
     return ("", str(len(values)), *flat)
+
+
+@lru_cache(maxsize=4096)
+def _label(name: str) -> bytes:
+    """Return what stands before a member's value in JSON."""
+    return encode_basestring(name).encode() + b":"
 
 
 #: Parts of a value whose text needs no repairs.
