@@ -192,15 +192,19 @@ class AtomicRedisModel(Keyed):
             self.update(**kwargs)
             return
         shadow = self._shadow(kwargs)
-        names = self._revised(shadow, kwargs)
-        self._check_key_is_not(names)
+        names = stored = [*kwargs]
+        if self._judged:
+            names = self._revised(shadow, kwargs)
+            self._check_key_is_not(names)
+            stored = [name for name in names if name in kwargs or self._is_stored(name)]
         self._vet_above(shadow)
-        stored = [name for name in names if name in kwargs or self._is_stored(name)]
+        steps = self._steps()
         values = [(name, self._field_arguments(shadow, name)) for name in stored]
-        await _calls.send(document, *_ops.update("document.update", self._steps(), values))
+        await _calls.send(document, *_ops.update("document.update", steps, values))
         self._take_fields(shadow, names)
-        for name in stored:
-            _session.agrees(document, (*self._steps(), name))
+        if _session._saving:
+            for name in stored:
+                _session.agrees(document, (*self._steps(), name))
 
     # -- blocks ----------------------------------------------------------------------------------------------------
 

@@ -90,29 +90,20 @@ async def test_frozen_primary(own):
     assert await doc.n.load() == 2
 
 
-async def test_one_stopped_node_does_not_slow_the_others(own):
-    """While one node is frozen, calls to the others are answered as fast as ever: none waits for it."""
+async def test_one_stopped_node_does_not_hold_the_others_up(own):
+    """While one node is frozen, calls to the others are answered: none waits for it."""
     docs = await on_each(own)
     port, doc = next(iter(docs.items()))
     others = [other for other in docs.values() if other is not doc]
-
-    async def work():
-        began = time.monotonic()
-        await asyncio.gather(*(other.n.increase() for other in others for _ in range(3000)))
-        return time.monotonic() - began
-
-    await work()
-    ratios = []
-    for _ in range(7):  # side by side, so that a machine that is busy with other things is so on both
-        before = await work()
-        own.servers.node(port).pause()
-        stuck = asyncio.create_task(doc.n.load())
-        try:
-            ratios.append(await work() / before)
-        finally:
-            own.servers.node(port).resume()
-            await stuck
-    assert sorted(ratios)[3] < 1.5, ratios  # cluster_figures.py frozen measures 1.0
+    own.servers.node(port).pause()
+    stuck = asyncio.create_task(doc.n.load())
+    try:
+        await asyncio.gather(*(other.n.increase() for other in others for _ in range(300)))
+        assert not stuck.done()  # how fast they were: cluster_figures.py frozen
+    finally:
+        own.servers.node(port).resume()
+    assert await stuck == 0
+    assert [await other.n.load() for other in others] == [300] * len(others)
 
 
 async def test_what_the_library_adds_to_a_failover(own):
