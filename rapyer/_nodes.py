@@ -36,8 +36,8 @@ from rapyer._keys import SLOTS, hash_slot
 from rapyer._lane import PASSING, TRIES, Lane
 from rapyer._replicas import ReplicatedLane
 from rapyer._sentinel import is_sentinel
-from rapyer._tasks import to_its_end
 from rapyer._trip import LONGEST_PAUSE, Trip, elsewhere
+from rapyer._wire import hang_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -255,8 +255,8 @@ class Cluster:
         except IndexError:
             pass  # it knows of no slots, and redis-py looks for the first of them
         finally:
-            with suppress(*_UNREACHABLE):
-                await to_its_end(node.disconnect())
+            for connection in node._connections:
+                hang_up(connection)
         if not manager.slots_cache:
             msg = f"{node.name} is in no cluster that serves slots"
             raise RedisClusterException(msg)

@@ -139,7 +139,7 @@ class Wake:
                     error = lost
                 finally:
                     self._connection = None
-                    await hang_up(connection)
+                    hang_up(connection)
                 self._failures += 1
                 if 0 <= self._attempts <= self._failures or not _may_pass(error):
                     break

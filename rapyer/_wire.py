@@ -145,17 +145,18 @@ async def open_wire(pool: Any, owner: Owner) -> Wire:
         return Wire(connection, owner)
     except BaseException as error:
         if connection is not None:
-            await hang_up(connection)
+            hang_up(connection)
         if error.__cause__ is not None and error.args == (error.__cause__,):
             raise error.__cause__ from None  # by unix sockets redis-py wraps whatever it meets, a refused login, too
         raise
 
 
-async def hang_up(connection: Any) -> None:
-    """Close one of redis-py's connections at once: TLS waits for the server's goodbye, and the loop may end before."""
-    if connection._writer is not None:
-        connection._writer.transport.abort()
-    await connection.disconnect(nowait=True)
+def hang_up(connection: Any) -> None:
+    """Close one of redis-py's connections for good and at once: the loop may end before TLS had its goodbye."""
+    writer = connection._writer
+    if writer is not None:
+        connection._writer = connection._reader = None
+        writer.transport.abort()
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:

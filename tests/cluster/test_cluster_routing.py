@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import pytest
 from cluster_world import opened
 from connections import client_of
+from redis.asyncio.cluster import NodesManager
 from redis.exceptions import MovedError
 
 import rapyer
@@ -433,6 +434,30 @@ def test_loops_and_threads(servers):
     finally:
         Own.Meta.redis = None
     assert failures == []
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_loop_that_ends_while_slots_are_asked_for(servers, monkeypatch, turns):
+    """The connection on which the slots were told is closed, whichever step of that the end of the loop cuts short."""
+    client = client_of(servers.url)
+    initialize = NodesManager.initialize
+
+    async def leave():
+        told = asyncio.Event()
+
+        async def initialize_and_tell(self):
+            await initialize(self)
+            told.set()
+
+        monkeypatch.setattr(NodesManager, "initialize", initialize_and_tell)
+        task = asyncio.create_task(dispatcher(client).primaries())
+        await told.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return task
+
+    asyncio.run(leave())
+    gc.collect()  # what was not closed would warn here
 
 
 @pytest.mark.parametrize("once", [False, True])
