@@ -140,10 +140,12 @@ class Bench:
         slices = max(1, min(SLICES, min(counts.values()) // (tasks * LEAST_IN_SLICE)))
         times = dict.fromkeys(sides, 0.0)
         gc.collect()
+        gc.freeze()  # what is there by now is no part of the collections that calls bring about
         for index in range(slices):
             for name in sorted(sides, reverse=index % 2 == 1):
                 numbers = range(counts[name] * index // slices, counts[name] * (index + 1) // slices)
                 times[name] += await measure(sides[name], tasks, numbers)
+        gc.unfreeze()
         return {name: counts[name] / took for name, took in times.items()}
 
     async def peers(self, url: str) -> list[dict[str, Any]]:
