@@ -20,7 +20,8 @@ METHOD = (
     "both sides in one process, taking turns in up to 20 short slices of each round; the server is their own, on the "
     "same machine, and emptied before each round. In a round each side does as many operations as take it about "
     "{seconds:g} s, shared by the tasks. Operations a second are medians of {rounds} rounds, the ratio is the median "
-    "of the rounds' ratios. Garbage collections leave alone what was there before a round. One block, one lock or one hundred copies count as one operation."
+    "of the rounds' ratios. Garbage collections leave alone what was there before a round. One "
+    "block, one lock or one hundred copies count as one operation."
 )
 
 
