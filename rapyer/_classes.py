@@ -87,11 +87,12 @@ class Field:
 
         A model of a subclass comes here by `super()`, and its field may be of another type.
         """
-        cls, plan = model.__class__, model._plans[self._name]
+        cls = model.__class__
+        plan: Plan = model._plans[self._name]
         if vars(cls).get(self._name) is self:
             self._plan = plan
             self._cls = cls
-        return plan  # type: ignore[no-any-return]
+        return plan
 
     def __set__(self, model: Any, value: Any) -> None:
         """Keep a value that was validated before."""

@@ -122,8 +122,7 @@ class Lock:
 
     def _check(self) -> None:
         place = self.place
-        held = _session.locks_on(place.key)
-        if held and any(lock.action == place.action for lock in held):
+        if any(lock.action == place.action for lock in _session.locks_on(place.key)):
             msg = f"this task already holds lock {place.action!r} of {place.key!r}: do the work in the block it is in"
             raise UsageError(msg)
 

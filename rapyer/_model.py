@@ -192,15 +192,12 @@ class AtomicRedisModel(Keyed):
             self.update(**kwargs)
             return
         shadow = self._shadow(kwargs)
-        names = stored = [*kwargs]
-        if self._judged:
-            names = self._revised(shadow, kwargs)
-            self._check_key_is_not(names)
-            stored = [name for name in names if name in kwargs or self._is_stored(name)]
+        names = self._revised(shadow, kwargs)
+        self._check_key_is_not(names)
         self._vet_above(shadow)
-        steps = self._steps()
+        stored = [name for name in names if name in kwargs or self._is_stored(name)]
         values = [(name, self._field_arguments(shadow, name)) for name in stored]
-        await _calls.send(document, *_ops.update("document.update", steps, values))
+        await _calls.send(document, *_ops.update("document.update", self._steps(), values))
         self._take_fields(shadow, names)
         if _session._saving:
             for name in stored:

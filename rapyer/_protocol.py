@@ -51,7 +51,7 @@ class LockScripts:
         keys = (place.key, place.lock_key, place.queue_key)
         arguments = (token, place.lease_text, place.ttl, info, self._channel(place.key), ticket)
         answer: Awaitable[Answer] = self._call("lock.acquire", keys, arguments, "$")
-        return answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
+        return asyncio.ensure_future(answer)
 
     async def release(
         self, place: Place, token: str, fence: str, ticket: str, heir: Heir, care: Care | None = None

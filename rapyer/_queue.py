@@ -314,7 +314,7 @@ class Queues:
     def _heir(self, waiter: Waiter) -> Heir:
         """Return to whom the lock may be handed: who of the group is next. `_released` has to follow."""
         group, channel = waiter.group, self._wakes.channel(waiter.place.key)
-        first = group.first() if group.waiters and group.holder is waiter else None
+        first = group.first() if group.holder is waiter else None
         if first is None:
             if group.holder is waiter and not group.closed:
                 self._close(group)

@@ -14,6 +14,7 @@ import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel
 from rapyer.errors import KeyNotFound, NotReplicated, OutcomeUnknown
+from rapyer.testing._stack_cluster import wait_for
 
 
 class Safe(AtomicRedisModel):
@@ -146,12 +147,6 @@ async def test_copies_on_a_lone_server():
         await rapyer.teardown_rapyer()
 
 
-async def taken_over(servers):
-    """Wait until a replica serves the slots of a primary that was killed: that one has nothing when it comes back."""
-    while len(await asyncio.to_thread(servers.primaries)) < 3:  # noqa: ASYNC110 - servers set no event
-        await asyncio.sleep(0.05)
-
-
 @pytest.mark.slow
 async def test_nothing_acknowledged_is_lost():
     """With both options, primaries that are killed lose nothing that was acknowledged, and nothing is done twice."""
@@ -172,7 +167,8 @@ async def test_nothing_acknowledged_is_lost():
             await asyncio.sleep(0.3)
             victim = world.servers.node(await world.owner(docs[0].key))
             await asyncio.to_thread(victim.kill)
-            await asyncio.wait_for(taken_over(servers), 30)
+            # It has nothing when it comes back, so its replica has to serve by then.
+            await asyncio.to_thread(wait_for, lambda: len(servers.primaries()) == 3, 30, "No replica took over")
             await asyncio.sleep(0.5)
             await asyncio.to_thread(victim.restart)
             await asyncio.to_thread(servers.wait)
