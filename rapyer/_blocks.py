@@ -107,15 +107,15 @@ class LockBlock(Generic[M]):
         lock = Lock(client, cls.Meta, key, self._action, timeout, lease)
         text = await lock.acquire()
         try:
-            target = self._refresh(lock.place.key, text)
+            same = self._refresh(lock.place.key, text)
             if save:
-                self._baseline = _content.Baseline(self._document._dump)
+                self._baseline = _content.Baseline(self._document._dump, text if same else None)
                 _session.begin_saving(self._document, self._baseline)
         except BaseException:
             await lock.abandon()
             raise
         self._lock = lock
-        return target
+        return cast("M", self._document if self._target is None else self._target)
 
     def _check_not_recorded(self, key: str) -> None:
         """Refuse to save what a pipeline around this block records already: it would be written twice."""
@@ -124,13 +124,14 @@ class LockBlock(Generic[M]):
             msg = f"lock(save_at_end=True) of {key!r} inside its pipeline: take the lock first, the pipeline inside it"
             raise UsageError(msg)
 
-    def _refresh(self, key: str, text: bytes) -> M:
+    def _refresh(self, key: str, text: bytes) -> bool:
+        """Have the document be what was read; return whether it is written as that very text."""
         if self._target is None:
-            self._document = found = self._cls._read_document(key, text)
-            return cast("M", found)
+            self._document = self._cls._read_document(key, text)
+            return False
         self._document = self._target._document()
-        self._document._become(key, text)
-        return cast("M", self._target)
+        same: bool = self._document._become(key, text)
+        return same
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -75,6 +75,7 @@ class Careful(Sent, Group):
         repeatable = once is None and scripts()[name].repeatable
         self.repeatable = repeatable or once is not None
         self.replicas = 0 if repeatable else care.replicas
+        self._lane = self.way(lane)
         self.until = math.inf if once is None else asyncio.get_running_loop().time() + LONGEST
         # A first caller whose words have no bytes is told at once.
         self._pack()

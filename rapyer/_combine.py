@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 #: Script -> the script that does it for many.
 COMBINED = {"number.increase": "number.increase_each"}
-#: Callers of one group: bounds how long the server is busy with it.
-MOST = 500
-#: Callers for other documents than the first. It is written then, and the server works while others are made.
+#: Callers of one group. It is written then: the server works while others are made, and is not busy with it for long.
+MOST = 100
+#: Callers for other documents than the first, each of which is more work for the server; the same goes for them.
 TOGETHER = 31
 #: Documents that something was asked for while a group waits, from which on nobody joins any more.
 CROWD = 4096
@@ -135,6 +135,8 @@ class Group:
             self._documents.append(key)
         if key != document:
             self._other(key)
+        if len(self._amounts) >= MOST or self._others >= TOGETHER:
+            self._lane.flush()
         return True
 
     def _other(self, key: str) -> None:
@@ -142,8 +144,6 @@ class Group:
         if self._documents is None:
             self._documents = [self.keys[0]] * (len(self._amounts) - 1) + [key]
         self._others += 1
-        if self._others >= TOGETHER:
-            self._lane.flush()
 
     def _of(self) -> Iterable[str]:
         """Return the document of each caller."""
@@ -290,12 +290,13 @@ class Groups:
         """Add a caller to a group if there is one for it."""
         head = arguments[:-1]
         if self._together and care is None:
-            group = self.shared.get(head)
-            if group is None or group.name != name or group.number < self._latest.get(key, 0):
+            group, latest = self.shared.get(head), self._latest.get(key, 0)
+            if group is None or group.name != name or group.number < latest:
                 return False
-            # To be noted before it joins, which may have the group go out.
-            self._latest[key] = group.number
-            self.single.pop(key, None)
+            if group.number != latest:
+                # To be noted before it joins, which may have the group go out.
+                self._latest[key] = group.number
+                self.single.pop(key, None)
         else:
             group = self.single.get(key)
             if group is None or group.head != head or group.name != name or group.care != care:

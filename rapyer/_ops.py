@@ -155,8 +155,6 @@ def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Oper
     In a row means: no other operation on the same top-level field of the document stands between. What comes before a
     document's last `document.save` is left out, because that writes all of it.
     """
-    if len(entries) == 1 or _apart(entries):
-        return entries
     firsts: list[tuple[Any, Operation]] = []
     groups: dict[int, list[Operation]] = {}  # by the index of their first, where there are several
     latest: dict[int, dict[Step, int]] = {}  # by the document, by the field: the index of its last among the firsts
@@ -189,21 +187,6 @@ def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Oper
         if not saved or index >= saved.get(id(entry[0]), 0) or entry[1].script == "document.delete"
         for operation in (_merged(groups[index]) if index in groups else (entry[1],))
     ]
-
-
-def _apart(entries: Sequence[tuple[Any, Operation]]) -> bool:
-    """Whether each operation works on another field: what most blocks do."""
-    seen: set[tuple[int, Step]] = set()
-    for document, operation in entries:
-        steps = operation.steps
-        place = steps[0] if steps else operation.touches  # `touches`, mostly without a call
-        if place is None:
-            return False
-        at = (id(document), place)
-        if at in seen:
-            return False
-        seen.add(at)
-    return True
 
 
 def _fits(first: Operation, second: Operation) -> bool:

@@ -37,7 +37,7 @@ class Model(Protocol):
 
     def _load_text(self, key: str) -> Awaitable[bytes]: ...
 
-    def _become(self, key: str, text: bytes) -> None: ...
+    def _become(self, key: str, text: bytes) -> bool: ...
 
     def _snapshot(self) -> Any: ...
 
@@ -189,18 +189,18 @@ class _Outcomes:
             _check_slots(documents)
             self._twins = _Twins(documents)
             entries = self._twins.united(entries)
-        self._entries = entries = squash(entries)
         # Of each document its touched fields, None for all of it, with the text they have afterwards if known.
         self._fields: dict[int, tuple[Any, dict[Step | None, bytes | None]]] = {}
+        apart = True  # whether each operation works on another field: what most blocks do
         for document, operation in entries:
             found = self._fields.get(id(document))
             if found is None:
                 found = self._fields[id(document)] = (document, {})
-            steps = operation.steps
-            if steps:
-                found[1][steps[0]] = None
-            else:
-                found[1][operation.touches] = _outcome(operation)
+            fields, steps = found[1], operation.steps
+            place = steps[0] if steps else operation.touches
+            apart = apart and place is not None and place not in fields
+            fields[place] = None if steps else _outcome(operation)
+        self._entries = entries if apart else squash(entries)
 
     def vet(self) -> None:
         """Refuse what would not validate.

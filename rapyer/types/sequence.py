@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args, overload
 
 from rapyer.errors import UsageError
-from rapyer.types._container import Container, Recorded, adopt, is_there, plain_copy
+from rapyer.types._container import UNLINKED, Container, Recorded, adopt, is_there, plain_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,7 +71,7 @@ class RedisList(Container, list[T]):
     def _replace(self, value: list[Any]) -> None:
         present = list(list.__iter__(self))
         pairs = enumerate(zip(present, value, strict=False))
-        kept = [adopt(old, new, self, index) for index, (old, new) in pairs]
+        kept = [new if old.__class__ in UNLINKED else adopt(old, new, self, index) for index, (old, new) in pairs]
         list.__setitem__(self, slice(None), [*kept, *value[len(kept) :]])
 
     def _touch(self, index: Any, item: Any) -> Any:
