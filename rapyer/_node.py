@@ -178,8 +178,12 @@ class Node(_validity.Vetted):
 
     def _is_written(self, text: bytes) -> bool:
         """Whether this is what is read back from a text, known without reading it, which takes three times as long."""
-        if not self._rules.native or len(self.__dict__) != len(type(self).__pydantic_fields__):
+        values = self.__dict__
+        if not self._rules.native or len(values) != len(type(self).__pydantic_fields__):
             return False
+        for value in values.values():
+            if isinstance(value, Container) and value._owner is not self:
+                return False  # a shallow copy shares its lists and dicts until it is read
         try:
             return text == self._dump()
         except PydanticSerializationError:  # something in it is of a wrong type

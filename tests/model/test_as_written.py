@@ -231,3 +231,16 @@ async def test_values_that_are_held_stay_in_the_model(bound, refresh):
     assert model.numbers["n"] is numbers
     assert await count.increase() == 4
     assert model.count == 4
+
+
+@EACH_WAY
+async def test_a_shallow_copy_is_by_itself(bound, refresh):
+    """After a refresh a shallow copy shares no list or dict with the model it was made of."""
+    model = await Plain().save()
+    tags, numbers = model.tags, model.numbers
+    copy = model.model_copy()
+    await refresh(copy)
+    tags.append("z")
+    numbers["z"] = [1]
+    assert copy.tags == ["a", "b"]
+    assert copy.numbers == {"n": [1, 2]}
