@@ -163,7 +163,7 @@ class LockBlock(Generic[M]):
         except _codec.Inexact as error:
             raise error.at(document.key, ()) from None
         if changes:
-            document._vet_fields({operation.touches for operation in changes})
+            document._vet_fields(operation.touches for operation in changes)
         return changes
 
 

@@ -98,8 +98,17 @@ class Lane:
 
     def send(self, call: Sendable) -> None:
         """Send a call, now or with others."""
-        self._waiting.append(call)
         wire = self._wire
+        if (
+            wire is not None
+            and call.future is not None  # a plain call, with nothing to be looked at before it is written
+            and not (wire.sent or self._waiting or self._scheduled)
+            and wire.open
+        ):
+            wire.sent.append(call)
+            wire.write(call.packed)
+            return
+        self._waiting.append(call)
         if wire is None:
             self._connect()
         elif len(self._waiting) >= COMPANY:

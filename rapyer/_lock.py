@@ -122,9 +122,10 @@ class Lock:
 
     def _check(self) -> None:
         place = self.place
-        if any(lock.action == place.action for lock in _session.locks_on(place.key)):
-            msg = f"this task already holds lock {place.action!r} of {place.key!r}: do the work in the block it is in"
-            raise UsageError(msg)
+        for lock in _session.locks_on(place.key):
+            if lock.action == place.action:
+                msg = f"this task already holds lock {lock.action!r} of {lock.key!r}: do the work in the block it is in"
+                raise UsageError(msg)
 
     def granted(self, token: str, fence: int) -> None:
         """Learn that the lock was given, before the waiting task runs: it is renewed from now on."""
