@@ -20,7 +20,7 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis.exceptions import ClusterCrossSlotError, NoPermissionError
+from redis.exceptions import ClusterCrossSlotError, NoPermissionError, ResponseError
 
 from rapyer._lane import own_error
 from rapyer._pack import pack
@@ -45,8 +45,6 @@ MOST = 100
 TOGETHER = 31
 #: Documents that something was asked for while a group waits, from which on nobody joins any more.
 CROWD = 4096
-#: What a call may be refused with, before anything ran, because of the documents that it is for.
-_PARTED = (NoPermissionError, ClusterCrossSlotError)
 
 
 class GroupSender(Sender, Protocol):
@@ -211,7 +209,7 @@ class Group:
         sender = self._sender
         sender.shut(self)
         mends = sender.mends(error)
-        alone = self._documents is not None and isinstance(error, _PARTED)
+        alone = self._documents is not None and _is_of_keys(error)
         if alone:
             sender.part()
         for future, key, amount in self._callers():
@@ -224,6 +222,14 @@ class Group:
                 self._lane.send(call)
             else:
                 sender.mend(call, own_error(error))
+
+
+def _is_of_keys(error: BaseException) -> bool:
+    """Whether a call was refused because of the documents that it is for, one or all together: nothing ran."""
+    if isinstance(error, (NoPermissionError, ClusterCrossSlotError)):
+        return True
+    # Older versions of redis-py tell only a cluster's client of the class.
+    return isinstance(error, ResponseError) and str(error).startswith("CROSSSLOT")
 
 
 def _has_bytes(word: str) -> bool:
