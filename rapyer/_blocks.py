@@ -107,15 +107,15 @@ class LockBlock(Generic[M]):
         lock = Lock(client, cls.Meta, key, self._action, timeout, lease)
         text = await lock.acquire()
         try:
-            same = self._refresh(lock.place.key, text)
+            target = self._refresh(lock.place.key, text)
             if save:
-                self._baseline = _content.Baseline(self._document._dump, text if same else None)
+                self._baseline = _content.Baseline(self._document._dump)
                 _session.begin_saving(self._document, self._baseline)
         except BaseException:
             await lock.abandon()
             raise
         self._lock = lock
-        return cast("M", self._document if self._target is None else self._target)
+        return target
 
     def _check_not_recorded(self, key: str) -> None:
         """Refuse to save what a pipeline around this block records already: it would be written twice."""
@@ -124,14 +124,13 @@ class LockBlock(Generic[M]):
             msg = f"lock(save_at_end=True) of {key!r} inside its pipeline: take the lock first, the pipeline inside it"
             raise UsageError(msg)
 
-    def _refresh(self, key: str, text: bytes) -> bool:
-        """Have the document be what was read; return whether it is written as that very text."""
+    def _refresh(self, key: str, text: bytes) -> M:
         if self._target is None:
-            self._document = self._cls._read_document(key, text)
-            return False
+            self._document = found = self._cls._read_document(key, text)
+            return cast("M", found)
         self._document = self._target._document()
-        same: bool = self._document._become(key, text)
-        return same
+        self._document._become(key, text)
+        return cast("M", self._target)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

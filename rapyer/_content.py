@@ -140,16 +140,11 @@ _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Baseline:
-    """What a document is in Redis as far as this process knows, to be compared with what it has become.
+    """What a document is in Redis as far as this process knows, to be compared with what it has become."""
 
-    Args:
-        dump: gives the document's text.
-        text: what it gives now, if that is known.
-    """
-
-    def __init__(self, dump: Callable[..., bytes], text: bytes | None) -> None:
+    def __init__(self, dump: Callable[..., bytes]) -> None:
         self._dump = dump
-        self._text = dump(loaded=True) if text is None else text
+        self._text = dump(loaded=True)
 
     def agrees(self, steps: Steps) -> None:
         """Take the value at this place from the document as it is now."""

@@ -13,7 +13,6 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from rapyer import _classes, _codec, _content, _session, _storable, _validity
 from rapyer._ops import Operation
@@ -166,28 +165,10 @@ class Node(_validity.Vetted):
             self, include=include, round_trip=True, by_alias=False, warnings=False if loaded else "error"
         )
 
-    def _become(self, key: str, text: bytes) -> bool:
-        """Become what Redis holds under this document's key; return whether it is written as that very text."""
-        same = self._is_written(text)
-        if same:
-            _set(self, "__pydantic_fields_set__", set(self.__dict__))
-        else:
-            self._take_over(self._read_content(key, text))
+    def _become(self, key: str, text: bytes) -> None:
+        """Become what Redis holds under this document's key."""
+        self._take_over(self._read_content(key, text))
         _session.agrees(self._document())
-        return same
-
-    def _is_written(self, text: bytes) -> bool:
-        """Whether this is what is read back from a text, known without reading it, which takes three times as long."""
-        values = self.__dict__
-        if not self._rules.native or len(values) != len(type(self).__pydantic_fields__):
-            return False
-        for value in values.values():
-            if isinstance(value, Container) and value._owner is not self:
-                return False  # a shallow copy shares its lists and dicts until it is read
-        try:
-            return text == self._dump()
-        except PydanticSerializationError:  # something in it is of a wrong type
-            return False
 
     def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
         if type(new) is not type(self) or not self._takes_place(owner, place):

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rapyer import _session
-from rapyer._native import is_native
 from rapyer._placed import Placed, owner_of
 from rapyer._schema import Restrictions, fields_reader
 
@@ -51,11 +50,6 @@ class Rules:
     def deep(self) -> frozenset[str]:
         """The fields inside of which something is restricted; all where the model itself is."""
         return frozenset(self._cls.__pydantic_fields__) if self.judged else self._restrictions.deep
-
-    @cached_property
-    def native(self) -> bool:
-        """Whether a model that is written as some text is what that text is read back as."""
-        return not self.deep and is_native(self._cls)
 
     @cached_property
     def _restrictions(self) -> Restrictions:

@@ -85,6 +85,7 @@ class RedisDict(Container, dict[str, T]):
         dict.update(self, value)
 
     def _touch(self, key: str, value: Any) -> Any:
+        key = _exact(key)
         linked = self._element.wrap(value, self, key)
         if linked is not value:
             dict.__setitem__(self, key, linked)
@@ -132,13 +133,13 @@ class RedisDict(Container, dict[str, T]):
 
     def __setitem__(self, key: str, value: T) -> None:
         """Set one entry; inside `pipeline()` of whatever the dict is in Redis."""
-        self._check_key(key)
+        key = _checked(key)
         present = dict.get(self, key)
         if value is present and is_there(value, present):  # both, as below: the first saves most of the calls
             return
         valid = self._valid(value)
         if value.__class__ in PLAIN or not self._remembered(value, key, present):
-            self._record("map.set_item", self._element.arguments, valid, self, key, member=str(key))
+            self._record("map.set_item", self._element.arguments, valid, self, key, member=key)
         dict.__setitem__(self, key, valid)
         if self._element.followed:
             self._link_at([key])
@@ -147,7 +148,7 @@ class RedisDict(Container, dict[str, T]):
         """Remove one entry; inside `pipeline()` it has to be there in Redis, too."""
         self._put_aside()
         dict.__delitem__(self, key)
-        self._record("map.delete_item", tuple, member=str(key))
+        self._record("map.delete_item", tuple, member=_exact(key))
 
     def update(self, entries: Entries[T] = (), /, **more: T) -> None:  # type: ignore[override]
         """Set entries; inside `pipeline()` of whatever the dict is in Redis."""
@@ -175,7 +176,7 @@ class RedisDict(Container, dict[str, T]):
         dict.pop(self, key, *(() if default is _MISSING else (default,)))
         script = "map.delete_item" if default is _MISSING else "map.pop"
         if present or default is not _MISSING:
-            self._record(script, tuple, member=str(key))
+            self._record(script, tuple, member=str(_exact(key)))
         return value
 
     def popitem(self) -> tuple[str, T]:
@@ -204,15 +205,8 @@ class RedisDict(Container, dict[str, T]):
         return self
 
     def _valid_entries(self, given: Entries[T], /, **more: T) -> dict[str, Any]:
-        entries = dict(given, **more)
-        for key in entries:
-            self._check_key(key)
-        return {str(key): self._valid(value) for key, value in entries.items()}
-
-    def _check_key(self, key: Any) -> None:
-        if not isinstance(key, str):
-            msg = f"keys of a dict in a document are text, not {type(key).__name__}: use str(key)"
-            raise TypeError(msg)
+        entries = [(_checked(key), value) for key, value in dict(given, **more).items()]
+        return {key: self._valid(value) for key, value in entries}
 
     def _update_operations(self, entries: dict[str, Any]) -> list[Operation]:
         values = [(key, self._element.arguments(value, self, key)) for key, value in entries.items()]
@@ -237,10 +231,10 @@ class RedisDict(Container, dict[str, T]):
             PathNotFound, WrongType: there is no object at this place any more.
             LockLost, OutcomeUnknown: as for every write.
         """
-        self._check_key(key)
+        key = _checked(key)
         valid = self._valid(value)
         arguments = self._element.arguments(valid, self, key)
-        await self._truth(lambda it: dict.__setitem__(it, key, valid), "map.set_item", *arguments, member=str(key))
+        await self._truth(lambda it: dict.__setitem__(it, key, valid), "map.set_item", *arguments, member=key)
         return self
 
     async def adel_item(self, key: str) -> Self:
@@ -249,8 +243,8 @@ class RedisDict(Container, dict[str, T]):
         Raises:
             KeyError: there is none in Redis; nothing is changed.
         """
-        self._check_key(key)
-        await self._truth(lambda it: dict.__delitem__(it, key), "map.delete_item", member=str(key))
+        key = _checked(key)
+        await self._truth(lambda it: dict.__delitem__(it, key), "map.delete_item", member=key)
         return self
 
     async def aupdate(self, entries: Entries[T] = (), /, **more: T) -> Self:
@@ -270,8 +264,8 @@ class RedisDict(Container, dict[str, T]):
 
         One round trip, one script (`map.pop`), atomic: no two callers get the same entry. See `aset_item`.
         """
-        self._check_key(key)
-        answer = await self._truth(lambda it: dict.pop(it, key, default), "map.pop", member=str(key))
+        key = _checked(key)
+        answer = await self._truth(lambda it: dict.pop(it, key, default), "map.pop", member=key)
         if isinstance(answer, Recorded):
             return plain_copy(answer.value)
         return default if answer is None else self._element.load(answer)
@@ -297,3 +291,21 @@ class RedisDict(Container, dict[str, T]):
     if TYPE_CHECKING:
 
         def __iter__(self) -> Iterator[str]: ...
+
+
+def _checked(key: Any) -> str:
+    """Return a key as it is stored.
+
+    Raises:
+        TypeError: it is no text.
+    """
+    if not isinstance(key, str):
+        msg = f"keys of a dict in a document are text, not {type(key).__name__}: use str(key)"
+        raise TypeError(msg)
+    text: str = _exact(key)
+    return text
+
+
+def _exact(key: Any) -> Any:
+    """Return a key that is text as plain text: of an enumeration's member its value, as Pydantic writes it."""
+    return str.__str__(key) if key.__class__ is not str and isinstance(key, str) else key

@@ -27,6 +27,11 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
         def clone(self) -> str:
             """Return the plain text."""
 
+    @classmethod
+    def _of(cls, value: str) -> Self:
+        # Nobody validated a default: it may be an enumeration's member, whose `str()` is its name.
+        return cls(value if value.__class__ is str else str.__str__(value))
+
     async def aappend(self, text: str) -> Self:
         """Append to whatever the text is in Redis and put the result into the model.
 

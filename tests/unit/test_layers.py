@@ -49,7 +49,6 @@ LAYERS = {
     "_lock": 4.7,
     "_query": 4.7,
     "_schema": 4.8,
-    "_native": 4.8,
     "_pipeline": 5,
     "types._base": 5,
     "types._container": 5.5,

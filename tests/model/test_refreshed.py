@@ -1,11 +1,12 @@
-"""Refreshing a model that Redis holds as it is: whatever is done to save time, it becomes what is read from there."""
+"""Refreshing a model that Redis holds as it is: it becomes what is read from there, though both are written alike."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
+from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -90,6 +91,28 @@ class Unchecked(AtomicRedisModel):
 
     share: float = 1
     small: float | None = 0
+
+
+class Kind(str, Enum):
+    """Texts that are more than texts."""
+
+    A = "a"
+
+
+class Members(AtomicRedisModel):
+    """Defaults that are written as what they are not."""
+
+    kind: str = Kind.A
+    kinds: list[str] = [Kind.A]
+    literal: Literal["a", "b"] = Kind.A
+
+
+class Ordinary(AtomicRedisModel):
+    """Values that have no operations, and change in place."""
+
+    by_number: dict[int, int] = {1: 1}
+    grid: dict[str, list[int]] = {"n": [1]}
+    share: float = 0.5
 
 
 class Dated(AtomicRedisModel):
@@ -178,6 +201,8 @@ EACH_WAY = pytest.mark.parametrize("refresh", [by_load, by_pipeline, by_lock])
         Stamped(),
         Lowered(),
         Dated(),
+        Members(),
+        Ordinary(),
         Exact(),
         Whole(),
         Open(more=[1, {"a": 2}]),
@@ -244,3 +269,37 @@ async def test_a_shallow_copy_is_by_itself(bound, refresh):
     numbers["z"] = [1]
     assert copy.tags == ["a", "b"]
     assert copy.numbers == {"n": [1, 2]}
+
+
+@EACH_WAY
+async def test_nested_values_of_a_shallow_copy(bound, refresh):
+    """After a refresh a shallow copy shares nothing that lies deeper, either, touched or not."""
+    model = await Ordinary().save()
+    inner, plain = model.grid["n"], model.by_number
+    copy = model.model_copy()
+    assert len(copy.grid) == 1
+    await refresh(copy)
+    inner.append(99)
+    plain[7] = 7
+    assert copy.grid == {"n": [1]}
+    assert copy.by_number == {1: 1}
+
+
+@EACH_WAY
+async def test_ordinary_values_that_are_held(bound, refresh):
+    """A value without operations that was taken before a refresh is the model's no more."""
+    model = await Ordinary().save()
+    held = model.by_number
+    await refresh(model)
+    held[5] = 5
+    assert model.by_number == {1: 1}
+
+
+@EACH_WAY
+async def test_what_a_copy_was_given_unchecked(bound, refresh):
+    """A number of another type, given to a copy past its validation, is one of the field's type after a refresh."""
+    model = (await Ordinary().save()).model_copy(update={"share": Decimal("1.5")})
+    await model.save()
+    await refresh(model)
+    model.share += 0.5
+    assert model.share == 2.0
