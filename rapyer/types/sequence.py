@@ -71,6 +71,7 @@ class RedisList(Container, list[T]):
     def _replace(self, value: list[Any]) -> None:
         present = list(list.__iter__(self))
         pairs = enumerate(zip(present, value, strict=False))
+        # The first thing `adopt` asks is asked here: that spares most elements a call.
         kept = [new if old.__class__ in UNLINKED else adopt(old, new, self, index) for index, (old, new) in pairs]
         list.__setitem__(self, slice(None), [*kept, *value[len(kept) :]])
 
