@@ -3,8 +3,9 @@
 Rules:
 - A lane belongs to one event loop. It connects when there is something to send, and again after a loss; however many
   callers wait, one task does that, with growing pauses that differ from process to process.
-- A call on an idle lane is written at once. Calls made while others are on their way are written together at the end
-  of the loop's turn, or as soon as there is a company of them, so that the server need not idle. No call waits for it.
+- A call on an idle lane is written at once, a plain one without a place in line. Calls made while others are on their
+  way are written together at the end of the loop's turn, or as soon as there is a company of them, so that the server
+  need not idle. No call waits for it.
 - A caller that was cancelled leaves its place in line, so nobody else's answer moves.
 - While the server is behind, calls wait here, and what their callers gave up is forgotten.
 - When the connection is lost, what was never written goes out on the next one; reads are repeated, as often as the

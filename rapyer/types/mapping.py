@@ -61,7 +61,7 @@ class RedisDict(Container, dict[str, T]):
             return str(hint)
         for key, value in dict.items(self):
             if value is child:
-                return key
+                return str(_exact(key))
         msg = "this value is no longer in its dict: take it from the dict again"
         raise UsageError(msg)
 
@@ -183,6 +183,7 @@ class RedisDict(Container, dict[str, T]):
         """Remove and return the last entry, plain; inside `pipeline()` the same one is removed in Redis."""
         self._put_aside()
         key, value = dict.popitem(self)
+        key = _exact(key)
         value = plain_copy(self._element.wrap(value, self, key))
         self._record("map.delete_item", tuple, member=key)
         return key, value

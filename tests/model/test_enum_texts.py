@@ -6,6 +6,7 @@ from enum import Enum
 
 import pytest
 
+import rapyer
 from rapyer import AtomicRedisModel
 
 
@@ -101,6 +102,7 @@ class Door(AtomicRedisModel):
 
     color: str = Color.RED
     others: list[str] = [Color.BLUE]
+    counts: dict[str, int] = {Color.RED: 1, Color.BLUE: 2}
 
 
 async def test_defaults(bound, stored):
@@ -109,8 +111,23 @@ async def test_defaults(bound, stored):
     assert (door.color, door.others[0]) == ("red", "blue")
     assert (str(door.color), str(door.others[0])) == ("red", "blue")
     await door.save()
-    assert await stored(door.key) == {"color": "red", "others": ["blue"]}
+    counts = {"red": 1, "blue": 2}
+    assert await stored(door.key) == {"color": "red", "others": ["blue"], "counts": counts}
     assert await door.color.aappend("dish") == "reddish"
     async with door.lock(save_at_end=True):
         assert list(door.others) == ["blue"]
-    assert await stored(door.key) == {"color": "reddish", "others": ["blue"]}
+    assert await stored(door.key) == {"color": "reddish", "others": ["blue"], "counts": counts}
+
+
+async def test_a_default_dict(bound, stored):
+    """So are the keys of a dict that is a default: by every way to its entries, before it was read from Redis."""
+    door = await Door().save()
+    value = next(iter(door.counts.values()))
+    assert value.json_path == "$.counts.red"
+    assert await value.increase() == 2
+    door = await Door().save()
+    async with rapyer.pipeline():
+        for color in door.counts:
+            door.counts[color] += 10
+        assert door.counts.popitem() == ("blue", 12)
+    assert (await stored(door.key))["counts"] == {"red": 11}
