@@ -82,12 +82,9 @@ class LockScripts:
             heir: to whom the lock may be handed.
         """
         ttl, operations, care = changes
-        keys = [place.key, place.lock_key, place.queue_key]
-        arguments: list[Argument] = [ttl, str(1 + len(others)), fence]
-        if others:
-            keys[2:2] = [lock.lock_key for lock in others]
-            arguments += [lock.fence for lock in others]
-        arguments.append(str(len(operations)))
+        keys = (place.key, place.lock_key, *[lock.lock_key for lock in others], place.queue_key)
+        fences = (fence, *[lock.fence for lock in others])
+        arguments: list[Argument] = [ttl, str(len(fences)), *fences, str(len(operations))]
         for operation in operations:
             arguments += [operation.script, *operation.flat()]
         arguments += heir
