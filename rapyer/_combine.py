@@ -113,7 +113,7 @@ class Group:
     def joined(self, future: Future[Any], key: str, amount: Argument) -> bool:
         """Add a caller who asks for the same, if there is room.
 
-        There is none among those that nobody waits for, nor where tries are partly used up.
+        There is none among those that nobody waits for, nor where tries are partly used up. A full group is written.
         """
         document, futures = self.keys[0], self._futures
         if key != document and not (key.isascii() or _has_bytes(key)):
@@ -124,7 +124,7 @@ class Group:
                 return False
             self.future = None
             self._futures, self._amounts = [first, future], [*self._amounts, amount]
-        elif self.tries or len(futures) >= MOST or self._others >= TOGETHER or (futures[-1].done() and self.given_up()):
+        elif self.tries or (futures[-1].done() and self.given_up()):
             return False
         else:
             futures.append(future)
@@ -134,6 +134,7 @@ class Group:
         if key != document:
             self._other(key)
         if len(self._amounts) >= MOST or self._others >= TOGETHER:
+            self._sender.shut(self)  # also where the server is behind, and the lane has to wait
             self._lane.flush()
         return True
 

@@ -89,14 +89,15 @@ class Dispatcher:
         """
         if care is not None:
             return self._with_care(name, keys, arguments, where, care)
-        lane = self._lane or self._nodes.lane(keys[0])
         future: asyncio.Future[Any] = asyncio.Future(loop=self._loop)
-        groups = self._groups
-        if name in COMBINED and len(keys) == 1:
-            if not groups.joined(future, name, keys[0], arguments, None):
-                group = Group(future, name, keys, arguments, self, lane)
-                groups.add(group)
-                lane.send(group)
+        groups, combined = self._groups, name in COMBINED and len(keys) == 1
+        if combined and groups.joined(future, name, keys[0], arguments, None):
+            return future
+        lane = self._lane or self._nodes.lane(keys[0])
+        if combined:
+            group = Group(future, name, keys, arguments, self, lane)
+            groups.add(group)
+            lane.send(group)
             return future
         if groups.shared or groups.single:
             groups.overtaken(keys)

@@ -117,10 +117,10 @@ class Node(_validity.Vetted):
         return extra is not None and extra.get(name) is child
 
     def _put(self, place: Step, value: Any) -> Any:
-        name, values = str(place), self.__dict__
-        if name not in values and self.__pydantic_extra__ is not None:
+        values: Any = self.__dict__
+        if place not in values and self.__pydantic_extra__ is not None:
             values = self.__pydantic_extra__
-        values[name] = kept = adopt(values.get(name), value, self, name)
+        values[place] = kept = adopt(values.get(place), value, self, place)
         return kept
 
     def _decode(self, place: Step, text: bytes) -> Any:

@@ -85,6 +85,19 @@ async def test_many_more_than_one_group_takes(world, care):
         assert values == list(range(1, 3 * MOST + 8))
 
 
+async def test_full_groups_while_there_is_no_connection(world):
+    """Where nothing can be written yet, groups have their bound, too: nobody joins a full one."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        await add(dispatcher, 0)
+        await gathered(dispatcher, 0, 0)  # its script is there from now on
+    async with world.dispatcher() as dispatcher:
+        await world.client.config_resetstat()
+        assert await asyncio.gather(*(add(dispatcher, 1) for _ in range(3 * MOST))) == list(range(1, 3 * MOST + 1))
+        assert await calls(world) == 3
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @EITHER
 async def test_range_errors_are_their_callers_own(world, sign, care):
