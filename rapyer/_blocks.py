@@ -109,7 +109,7 @@ class LockBlock(Generic[M]):
         try:
             target = self._refresh(lock.place.key, text)
             if save:
-                self._baseline = _content.Baseline(self._document._dump)
+                self._baseline = _content.Baseline(self._document._dump, text)
                 _session.begin_saving(self._document, self._baseline)
         except BaseException:
             await lock.abandon()
@@ -130,6 +130,7 @@ class LockBlock(Generic[M]):
             return cast("M", found)
         self._document = self._target._document()
         self._document._become(key, text)
+        self._target._steps()  # refused where that is no part of the document any more: its changes would be lost
         return cast("M", self._target)
 
     async def __aexit__(

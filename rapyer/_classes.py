@@ -164,18 +164,22 @@ class Assigning:
     def __init__(self, cls: Any) -> None:
         config, fields = cls.model_config, cls.__pydantic_fields__
         self.keys: frozenset[str] = cls._key_fields
-        self.stored = _AnyName() if config.get("extra") == "allow" else frozenset(fields)
+        local = frozenset(name for name, field in fields.items() if field.exclude)
+        self.stored = _AnyNameBut(local) if config.get("extra") == "allow" else frozenset(fields) - local
         validated = config.get("validate_assignment") and not config.get("frozen")
         self.alone = frozenset(name for name, field in fields.items() if validated and not field.frozen)
         self.judged: bool = cls._judged
         self.plans: Plans = cls._plans
 
 
-class _AnyName:
-    """The names an open model stores: whatever it is given."""
+class _AnyNameBut:
+    """The names an open model stores: whatever it is given, but for its local fields."""
+
+    def __init__(self, local: frozenset[str]) -> None:
+        self._local = local
 
     def __contains__(self, name: str) -> bool:
-        return not name.startswith("_")
+        return not name.startswith("_") and name not in self._local
 
 
 def key_field(cls: type[Any]) -> str | None:
@@ -273,6 +277,23 @@ def check_names(cls: type[Any], base: type[Any]) -> None:
             f"use another name (an alias may keep the old one outside)"
         )
         raise UsageError(msg)
+
+
+def check_private_names(cls: type[Any], base: type[Any]) -> None:
+    """Refuse attributes and methods of a class, or of parents that are no documents, that would hide the engine's."""
+    ours = base.__mro__[: base.__mro__.index(BaseModel)]
+    used = {name for parent in ours for name in vars(parent) if name.startswith("_") and not name.startswith("__")}
+    for parent in cls.__mro__:
+        if parent is cls or not (parent in base.__mro__ or issubclass(parent, base)):
+            theirs = {*vars(parent), *vars(parent).get("__private_attributes__", ())}
+            taken = sorted((theirs & used) - _NOT_THEIRS)
+            if taken:
+                msg = f"{parent.__name__}: {', '.join(taken)} is what every model uses itself: use another name"
+                raise UsageError(msg)
+
+
+#: What is in a class without anybody having written it.
+_NOT_THEIRS = frozenset({"_abc_impl", "_rapyer_plain"})
 
 
 class Models:

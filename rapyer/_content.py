@@ -140,17 +140,24 @@ _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Baseline:
-    """What a document is in Redis as far as this process knows, to be compared with what it has become."""
+    """What a document is in Redis as far as this process knows, to be compared with what it has become.
 
-    def __init__(self, dump: Callable[..., bytes]) -> None:
+    Args:
+        dump: gives the document's JSON text.
+        stored: the text that it was made of, where members may be missing that have defaults.
+    """
+
+    def __init__(self, dump: Callable[..., bytes], stored: bytes) -> None:
         self._dump = dump
         self._text = dump(loaded=True)
+        self._stored = stored
 
     def agrees(self, steps: Steps) -> None:
         """Take the value at this place from the document as it is now."""
         # A value elsewhere in the document that cannot be written is told when the block saves.
         with suppress(PydanticSerializationError, msgspec.DecodeError):
-            self._text = _grafted(self._text, self._dump(), steps)
+            text = self._dump()
+            self._text, self._stored = _grafted(self._text, text, steps), _grafted(self._stored, text, steps)
 
     def changes(self) -> list[Operation]:
         """Return the operations that make it what the document is now.
@@ -160,7 +167,7 @@ class Baseline:
         """
         text = self._dump()
         try:
-            return list(changes(self._text, text))
+            return list(_changes(self._text, text, self._stored))
         except msgspec.DecodeError:  # NaN and infinities are no JSON
             _codec.arguments(text, _codec.DEEPEST)
             raise
@@ -190,8 +197,11 @@ def _grafted(old: bytes, new: bytes, steps: Steps) -> bytes:
     return msgspec.json.encode(before)
 
 
-def changes(old: bytes, new: bytes, steps: Steps = ()) -> Iterator[Operation]:
-    """Yield the operations that make the JSON object `new` out of `old`, at the finest paths: members, not elements."""
+def _changes(old: bytes, new: bytes, stored: bytes, steps: Steps = ()) -> Iterator[Operation]:
+    """Yield the operations that make the JSON object `new` out of `old`, at the finest paths: members, not elements.
+
+    An object that is not there in what is stored is set as a whole.
+    """
     before, after = _members.decode(old), _members.decode(new)
     if before.keys() != after.keys():
         for name in before.keys() - after.keys():
@@ -199,8 +209,11 @@ def changes(old: bytes, new: bytes, steps: Steps = ()) -> Iterator[Operation]:
     changed = [(name, raw, before.get(name)) for name, raw in after.items() if before.get(name) != raw]
     for name, raw, present in changed:
         text = bytes(raw)
+        inner = None
         if present is not None and text[:1] == b"{" and bytes(present)[:1] == b"{":
-            yield from changes(bytes(present), text, (*steps, name))
+            inner = _codec.cut_out(stored, (name,))
+        if present is not None and inner is not None and inner[:1] == b"{":
+            yield from _changes(bytes(present), text, inner, (*steps, name))
         else:
             try:
                 arguments = _codec.arguments(text)

@@ -10,9 +10,10 @@ from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, FutureDatetime, NaiveDatetime, PastDatetime
 
-from rapyer._storable import Storable, linked_class
+from rapyer._linked import linked_class
+from rapyer._storable import Storable
 from rapyer.types import RedisBytes, RedisDatetime, RedisDict, RedisFloat, RedisInt, RedisList, RedisSet, RedisStr
 from rapyer.types._base import Plan
 
@@ -24,6 +25,8 @@ _SCALARS: dict[Any, type[Any]] = {
     datetime: RedisDatetime,
 }
 _SCALARS |= {kind: kind for kind in list(_SCALARS.values())}
+# To a type checker these are `datetime`, too.
+_SCALARS |= dict.fromkeys((AwareDatetime, NaiveDatetime, PastDatetime, FutureDatetime), RedisDatetime)
 _SETS = (set, frozenset, RedisSet)
 _UNIONS = (Union, types.UnionType)
 
@@ -92,13 +95,30 @@ def _core_of(annotation: Any) -> Any:
         return _core_of(get_args(annotation)[0])
     if isinstance(annotation, TypeVar):
         return annotation.__bound__ or Any
-    alias = getattr(annotation, "__value__", None)
-    if alias is not None and type(annotation).__name__ == "TypeAliasType":
-        return _core_of(alias)
+    if _is_name(annotation):
+        return _core_of(_named(annotation))
     if get_origin(annotation) in _UNIONS:
         others = [arg for arg in get_args(annotation) if arg is not type(None)]
         return _core_of(others[0]) if len(others) == 1 else None
     return annotation
+
+
+def _is_name(annotation: Any) -> bool:
+    """Whether this is another name of a type: an alias, with arguments or without, or a `NewType`."""
+    alias = get_origin(annotation) or annotation
+    return type(alias).__name__ == "TypeAliasType" or hasattr(annotation, "__supertype__")
+
+
+def _named(annotation: Any) -> Any:
+    """Return the type that this is a name of."""
+    if hasattr(annotation, "__supertype__"):
+        return annotation.__supertype__
+    alias = get_origin(annotation)
+    if alias is None:
+        return annotation.__value__
+    arguments = dict(zip(alias.__type_params__, get_args(annotation), strict=False))
+    value = alias.__value__
+    return value[tuple(arguments[parameter] for parameter in value.__parameters__)]
 
 
 def _is_text_dict(origin: Any, args: tuple[Any, ...]) -> bool:

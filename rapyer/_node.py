@@ -24,7 +24,7 @@ from rapyer.types._base import STORAGE_CONFIG, Immutable, follow, remembered, wa
 from rapyer.types._container import PLAIN, UNLINKED, Container, adopt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
@@ -61,6 +61,8 @@ class Node(_validity.Vetted):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Work out what is needed once for each class."""
         super().__pydantic_init_subclass__(**kwargs)
+        if Node._public is not None:
+            _classes.check_private_names(cls, Node._public)
         cls.Meta = _classes.make_config(cls)
         cls._plans = _classes.Plans(cls, Node)
         cls._readers = FieldReaders(cls)
@@ -69,7 +71,7 @@ class Node(_validity.Vetted):
         cls._judged = cls._rules.judged
         cls._guarded = _validity.Guarded()
         cls._key_name = _classes.key_field(cls)
-        cls._own_key = cls._key_name is None and not cls._was_inner
+        cls._own_key = cls._key_name is None and not cls._was_inner and cls._rapyer_plain is None
         cls._tag = _classes.tag_parts(cls)
         cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
         cls._assigning = _classes.Assigning(cls)
@@ -154,10 +156,15 @@ class Node(_validity.Vetted):
 
     def _unusual_text(self, name: str) -> bytes:
         text = self._dump(include={name})
-        if text == b"{}":
-            msg = f"field {name!r} of {type(self).__name__} is excluded from what is stored"
+        found: bytes | None
+        if type(self).__pydantic_decorators__.model_serializers:  # which writes what it likes
+            found = _codec.cut_out(text, (name,)) if text[:1] == b"{" else None
+        else:
+            found = None if text == b"{}" else text[len(json.dumps(name, ensure_ascii=False).encode()) + 2 : -1]
+        if found is None:
+            msg = f"field {name!r} of {type(self).__name__} is excluded from what is stored: save() all of it"
             raise UsageError(msg)
-        return text[len(json.dumps(name, ensure_ascii=False).encode()) + 2 : -1]
+        return found
 
     def _dump(self, include: Any = None, *, loaded: bool = False) -> bytes:
         # What was just loaded was validated, and asking for errors takes longer than writing a small document.
@@ -196,8 +203,10 @@ class Node(_validity.Vetted):
             """Set a field, validated; inside `pipeline()` the change is recorded."""
             before = self.__dict__
             present = before.get(name, _NOTHING)
-            if value is present and isinstance(value, (Container, Node)):
-                return  # what an in-place operator gives back
+            if (value is present and isinstance(value, (Container, Node))) or (  # what an in-place operator gives back
+                _storable.settling and self._settles(name, value)
+            ):
+                return
             facts, recording = self._assigning, None
             if name in facts.keys:
                 self._check_key_stays(name)
@@ -220,10 +229,21 @@ class Node(_validity.Vetted):
             else:
                 recording.entries.append((document, self._set_operation(name)))
             if facts.judged:
-                others = filter(self._is_stored, _validity.changed_besides((name,), before, self))
-                recording.add(document, *map(self._set_operation, others))
+                recording.add(document, *self._set_besides(name, before))
             if facts.plans[name].followed:
                 follow(getattr(self, name))
+
+        def _set_besides(self, name: str, before: Mapping[str, Any]) -> Iterator[Operation]:
+            others = filter(self._is_stored, _validity.changed_besides((name,), before, self))
+            return map(self._set_operation, others)
+
+        def _settles(self, name: str, value: Any) -> bool:
+            """Set a field that one of the model's own validators assigns, which is not asked again."""
+            mine = id(self) in _storable.settling and name in self._assigning.alone
+            if mine:
+                self.__dict__[name] = value
+                self.__pydantic_fields_set__.add(name)
+            return mine
 
         def __getattr__(self, name: str) -> Any:
             """Return what is no field: of an open model that may be a value that changes in place."""

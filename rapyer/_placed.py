@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel
 
-from rapyer import _classes, _keys, _session, _storable
+from rapyer import _classes, _keys, _linked, _session
 from rapyer._path import absolute, render
 from rapyer.errors import UsageError
 from rapyer.types._base import elsewhere, watch
@@ -148,11 +148,20 @@ class Placed(BaseModel):
                 own = self.pk  # made now
             return _keys.document_key(self.class_key_initials(), own)
         document = self._document()
+        if document._rapyer_plain is not None:
+            msg = f"this {type(document).__name__} is part of no document: put it into one, and save that"
+            raise UsageError(msg)
         try:
             pk = document._own_pk if document._key_name is None else document.pk
         except AttributeError:
             pk = document.pk  # made now
-        return _keys.document_key(document.class_key_initials(), pk)
+        prefix = document.class_key_initials()
+        key = _keys.document_key(prefix, pk)
+        # A key field's value may have colons, and so may another class's prefix.
+        if pk.count(":") > (document._tag != ()) and document._key_name and not _classes.models.belongs(prefix, key):
+            msg = f"key {key!r} of {type(document).__name__} is one of another class, whose longer prefix fits it"
+            raise UsageError(msg)
+        return key
 
     @property
     def field_name(self) -> str:
@@ -188,7 +197,7 @@ class Placed(BaseModel):
         """Pickle the linked form of a plain model by the plain model's name."""
         if self._rapyer_plain is None:
             return super().__reduce_ex__(protocol)
-        return _storable.new_linked, (self._rapyer_plain, self._public), self.__getstate__()
+        return _linked.new_linked, (self._rapyer_plain, self._public), self.__getstate__()
 
     def __getstate__(self) -> dict[Any, Any]:
         """Pickle with the pk and without links."""

@@ -2,7 +2,7 @@
 
 Rules:
 - Integers are bounded to 64 bits, doubles have to be finite, frozen sets become sets, which their operations change.
-- Plain Pydantic models become instances of a linked class, a subclass of theirs.
+- Plain Pydantic models become instances of a linked class (`_linked`).
 - Members of sets are made such that equal ones have the same text: membership is decided by the text.
 - A UTC offset with seconds, which Pydantic's JSON would lose, is refused.
 - A type that JSON cannot hold is an error here, at class definition.
@@ -10,15 +10,15 @@ Rules:
 
 from __future__ import annotations
 
-from copy import copy
 from datetime import datetime, time, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, GetCoreSchemaHandler, PydanticSchemaGenerationError
+from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
 from pydantic_core import core_schema
 
 from rapyer import _codec
+from rapyer._linked import is_linked, linked_class, relink
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,11 +40,55 @@ class Storable:
 
 def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
     """Return the schema of a model with the schemas of its fields reworked, in place."""
-    found = handler.resolve_ref_schema(schema) if schema["type"] == "definition-ref" else schema
+    if cls._rapyer_plain is not None:
+        is_linked(cls)
+    found = _resolved(schema, handler)
+    if found is None:
+        return schema
+    _settle(found)
     fields = _model_fields(found)
     for name, field in (fields or {}).items():
         field["schema"] = rework(field["schema"], handler, base, f"{cls.__name__}.{name}")
     return schema
+
+
+def _resolved(schema: Any, handler: GetCoreSchemaHandler) -> Any:
+    """Return what a reference stands for; None for a model that is in the making, whose schema is reworked there."""
+    if schema["type"] != "definition-ref":
+        return schema
+    try:
+        return handler.resolve_ref_schema(schema)
+    except LookupError:
+        return None
+
+
+def _settle(schema: Any) -> None:
+    """Let the model's own validators, which run after its fields', assign its fields without being asked again."""
+    while schema["type"] != "model" and "schema" in schema:
+        if schema["type"] == "function-after" and not isinstance(schema["function"]["function"], _Settling):
+            schema["function"] = {**schema["function"], "function": _Settling(schema["function"]["function"])}
+        schema = schema["schema"]
+
+
+#: Models whose own validators run, by identity.
+settling: set[int] = set()
+
+
+class _Settling:
+    """A validator that works on the model itself."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, model: Any, *info: Any) -> Any:
+        identity = id(model)
+        if identity in settling:
+            return self._function(model, *info)
+        settling.add(identity)
+        try:
+            return self._function(model, *info)
+        finally:
+            settling.discard(identity)
 
 
 def _model_fields(schema: Any) -> dict[str, Any] | None:
@@ -185,8 +229,8 @@ def _finite(schema: Any, *_: Any) -> Any:
 
 
 def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], _: str) -> Any:
-    found = handler.resolve_ref_schema(schema)
-    return _model(schema, handler, base, found)
+    found = _resolved(schema, handler)
+    return schema if found is None else _model(schema, handler, base, found)
 
 
 def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: Any) -> Any:
@@ -195,7 +239,7 @@ def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: A
         return schema
     linked = linked_class(cls, base)
     return core_schema.no_info_before_validator_function(
-        _relink(cls, linked), handler.generate_schema(linked), metadata=dict(_RELINKS)
+        relink(cls, linked), handler.generate_schema(linked), metadata=dict(_RELINKS)
     )
 
 
@@ -206,31 +250,6 @@ def _model_class(schema: Any) -> type[Any] | None:
         schema = schema["schema"]
     cls: type[Any] = schema["cls"]
     return cls
-
-
-def _relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
-    """Return a validator that turns an instance of a plain model into one of its linked class, same content."""
-
-    def convert(value: Any) -> Any:
-        if not isinstance(value, plain) or isinstance(value, linked):
-            return value
-        new = linked.__new__(linked)
-        for slot in BaseModel.__slots__:
-            object.__setattr__(new, slot, copy(getattr(value, slot)))
-        for name, item in new.__dict__.items():
-            if name in linked.__pydantic_fields__ and _holds_plain(item):
-                new.__dict__[name] = linked._readers[name].validate_python(item)
-        return new
-
-    return convert
-
-
-def _holds_plain(value: Any) -> bool:
-    if isinstance(value, BaseModel):
-        return not hasattr(value, "_rapyer_plain")
-    if isinstance(value, dict):
-        return any(_holds_plain(item) for item in value.values())
-    return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_plain(item) for item in value)
 
 
 def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
@@ -275,6 +294,10 @@ def _two_ways(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name:
 
 
 def _around(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    function = schema["function"]["function"]
+    if (getattr(function, "__module__", ""), getattr(function, "__name__", "")) == _IMPORT:
+        msg = f"{name} is an ImportString, which runs the code that its text names: what Redis holds must not"
+        raise UsageError(msg)
     inner = schema.get("schema")
     if inner is None or inner["type"] in _OPAQUE:
         # What comes in is the validator's own business: it may make any object out of JSON.
@@ -282,6 +305,7 @@ def _around(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: s
     return {**schema, "schema": rework(inner, handler, base, name)}
 
 
+_IMPORT = ("pydantic._internal._validators", "import_string")
 _OPAQUE = ("is-instance", "is-subclass", "callable")
 
 
@@ -314,36 +338,8 @@ _CHANGES: dict[str, Callable[..., Any]] = {
     "lax-or-strict": _two_ways,
     "function-wrap": _around,
     "function-before": _around,
+    "function-plain": _around,
 }
-
-_linked_classes: dict[type[Any], type[Any]] = {}
-
-
-def linked_class(plain: Any, base: Any) -> type[Any]:
-    """Return the class that instances of a plain Pydantic model have inside documents: itself, and linked."""
-    if plain not in _linked_classes:
-        namespace = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "_rapyer_plain": plain}
-        if plain.__eq__ is BaseModel.__eq__:
-            namespace |= {"__eq__": _equal, "__hash__": plain.__hash__}
-        _linked_classes[plain] = type(plain)(plain.__name__, (plain, base), namespace)
-    return _linked_classes[plain]
-
-
-def _equal(self: Any, other: Any) -> Any:
-    """Compare with a plain instance as with a linked one: each of its parts does the same."""
-    if type(other) is not self._rapyer_plain:
-        return BaseModel.__eq__(self, other)
-    kind: Any = type(self)
-    twin = kind.__new__(kind)
-    for slot in BaseModel.__slots__:
-        object.__setattr__(twin, slot, getattr(other, slot))
-    return BaseModel.__eq__(self, twin)
-
-
-def new_linked(plain: Any, base: Any) -> Any:
-    """Return an empty instance of a linked class, for unpickling."""
-    linked: Any = linked_class(plain, base)
-    return linked.__new__(linked)
 
 
 def guilty_field(cls: Any, handler: GetCoreSchemaHandler) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args, overload
 
 from rapyer.errors import UsageError
@@ -245,7 +246,7 @@ class RedisList(Container, list[T]):
 
     async def ainsert(self, index: SupportsIndex, value: T) -> Self:
         """Insert before an index, outside means the nearest end; one round trip, `list.insert`; see `aappend`."""
-        valid, place = self._valid(value), index.__index__()
+        valid, place = self._valid(value), max(-sys.maxsize, min(index.__index__(), sys.maxsize))
         arguments = (str(place), *self._element.arguments(valid, self, place))
         await self._truth(lambda it: list.insert(it, place, valid), "list.insert", *arguments)
         return self

@@ -5,12 +5,14 @@ import uuid
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Dict, List, Literal, Optional, Union
+from typing import Annotated, Any, Dict, List, Literal, NewType, Optional, TypeVar, Union
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ImportString, PastDatetime, ValidationError
+from typing_extensions import TypeAliasType
 
 from rapyer import AtomicRedisModel
+from rapyer.errors import UsageError
 from rapyer.types import RedisBytes, RedisDatetime, RedisDict, RedisFloat, RedisInt, RedisList, RedisSet, RedisStr
 
 NOON = datetime(2024, 2, 29, 12, 0, 0, 123456, timezone.utc)
@@ -36,7 +38,19 @@ class Inner(AtomicRedisModel):
     x: int = 1
 
 
+T = TypeVar("T")
+K = TypeVar("K")
+UserId = NewType("UserId", int)
+Many = TypeAliasType("Many", list[T], type_params=(T,))
+Turned = TypeAliasType("Turned", dict[K, T], type_params=(T, K))
+
 CASES = [
+    (UserId, 1, RedisInt, 1),
+    (Optional[UserId], 1, RedisInt, 1),
+    (Many[int], [1], RedisList, [1]),
+    (Turned[int, str], {"a": 1}, RedisDict, {"a": 1}),
+    (AwareDatetime, NOON, RedisDatetime, "2024-02-29T12:00:00.123456Z"),
+    (PastDatetime, NOON, RedisDatetime, "2024-02-29T12:00:00.123456Z"),
     (str, "é", RedisStr, "é"),
     (int, 2**53 + 1, RedisInt, 2**53 + 1),
     (int, -(2**63), RedisInt, -(2**63)),
@@ -238,3 +252,16 @@ def test_defaults_are_not_shared():
     a.inner.x = 5
     assert (b.tags, b.inner.x, Holder().tags, Holder().inner.x) == ([], 1, [], 1)
     assert one.tags is not other.tags
+
+
+def test_text_that_names_code():
+    """A type that imports what its text names is refused: what is read from Redis runs nothing."""
+    with pytest.raises(UsageError, match="ImportString"):
+
+        class Runs(AtomicRedisModel):
+            what: ImportString = "math.pi"
+
+    with pytest.raises(UsageError, match="ImportString"):
+
+        class RunsToo(AtomicRedisModel):
+            what: list[ImportString[Any]] = []

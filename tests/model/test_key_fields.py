@@ -124,3 +124,45 @@ async def test_keys_of_all_kinds_come_back(bound):
     for model in (User(name="ü:{}"), Counter(number=-5), Rate(rate=1e22), Day(at=NOON), Parcel(shop="a b")):
         await model.save()
         assert await type(model).get(model.key) == model
+
+
+class App(AtomicRedisModel):
+    """Its prefix begins the other's."""
+
+    name: Key[str]
+    n: int = 0
+
+    @classmethod
+    def class_key_initials(cls):
+        """Return the shorter prefix."""
+        return "app"
+
+
+class Session(AtomicRedisModel):
+    """Its prefix is longer."""
+
+    name: Key[str]
+    n: int = 0
+
+    @classmethod
+    def class_key_initials(cls):
+        """Return the longer prefix."""
+        return "app:session"
+
+
+async def test_a_key_that_is_another_class_s(bound, stored):
+    """Whatever is done with a document whose key field would make another class's key is refused."""
+    session = await Session(name="1", n=5).save()
+    app = App(name="session:1", n=9)
+    for use in (app.save, app.delete, app.load, lambda: app.aupdate(n=4), app.n.increase):
+        with pytest.raises(UsageError, match=r"'app:session:1'.*another class"):
+            await use()
+    with pytest.raises(UsageError, match="another class"):
+        async with app.pipeline():
+            pass
+    with pytest.raises(UsageError, match="another class"):
+        async with app.lock():
+            pass
+    assert await stored(session.key) == {"name": "1", "n": 5}
+    other = await App(name="sessions:1", n=1).save()
+    assert (await App.get("sessions:1")).n == other.n == 1

@@ -432,3 +432,47 @@ async def test_elements_written_in_the_block(clean):
     found = await Rows.get(doc.key)
     assert found.rows == [Inner(), Inner(x=2)]
     assert found.more == [Inner(x=1), Inner(y=1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "saved"),
+    [
+        (lambda doc: setattr(doc, "inner", Inner(x=1)), {"inner": {"x": 1, "y": 0}}),
+        (lambda doc: setattr(doc.inner, "y", 2), {"inner": {"x": 0, "y": 2}}),
+        (lambda doc: doc.table.pop("a"), {"table": {"b": 2}}),
+        (lambda doc: setattr(doc, "table", {"c": 3}), {"table": {"c": 3}}),
+        (lambda doc: setattr(doc.inners["k"], "x", 3), {"inners": {"k": {"x": 3, "y": 0}}}),
+    ],
+    ids=["model", "in a model", "pop", "dict", "in a model in a dict"],
+)
+async def test_members_that_the_document_lacks(clean, change, saved):
+    """What a document of an older class has no member for is saved, too, with all that is in it."""
+    await clean.json().set("Doc:1", "$", {"n": 1})
+    async with Doc.lock_from_key("1", save_at_end=True) as doc:
+        doc.n += 1
+        change(doc)
+    assert await clean.json().get("Doc:1") == {"n": 2, **saved}
+    assert await Doc.get("1") == doc
+
+
+async def test_a_member_written_in_the_block(clean):
+    """What a write in the block gave the document is there for what is saved at its end."""
+    await clean.json().set("Doc:1", "$", {"n": 1})
+    async with Doc.lock_from_key("1", save_at_end=True) as doc:
+        await doc.inner.save()
+        doc.inner.y = 2
+        await clean.json().set("Doc:1", "$.inner.x", 7)
+    assert await clean.json().get("Doc:1") == {"n": 1, "inner": {"x": 7, "y": 2}}
+
+
+@pytest.mark.parametrize("save", [True, False])
+async def test_a_part_that_is_gone(clean, save):
+    """A lock on a part that the document has no more is refused, and given back: its changes would be nobody's."""
+    doc = await Doc(inners={"k": Inner(), "l": Inner()}).save()
+    part = doc.inners["k"]
+    await (await Doc.get(doc.key)).inners.apop("k")
+    with pytest.raises(UsageError, match="no longer in its dict"):
+        async with part.lock(save_at_end=save):
+            pytest.fail("entered")
+    async with doc.lock(timeout=0):
+        pass

@@ -286,3 +286,11 @@ async def test_place_gone_or_changed(bound, take, write):
             with pytest.raises(error):
                 await operate(getattr(part, name))
         assert await bound.execute_command("JSON.GET", root.key) == before
+
+
+@pytest.mark.parametrize("index", [10**20, 2**63, -(10**20)])
+async def test_an_index_far_outside(bound, stored, index):
+    """However far outside the list an index is, an element goes to the nearest end, here and in Redis."""
+    fields = await Fields().save()
+    assert await fields.items.ainsert(index, 9) == ([9, 1, 2, 3] if index < 0 else [1, 2, 3, 9])
+    assert (await stored(fields.key))["items"] == fields.items

@@ -323,3 +323,20 @@ async def test_a_field_read_through_super(bound, stored):
     assert await base.tags.aappend(2) == [1, 2]
     assert await wide.tags.aappend("y") == ["x", "y"]
     assert (await stored(base.key), await stored(wide.key)) == ({"tags": [1, 2]}, {"tags": ["x", "y"]})
+
+
+@pytest.mark.parametrize("extra", ["ignore", "allow"])
+async def test_a_local_field_in_a_pipeline(bound, stored, extra):
+    """A field that is not stored may be assigned in a block: nothing is sent for it."""
+
+    class Local(AtomicRedisModel, extra=extra):
+        n: int = 0
+        note: str = Field("", exclude=True)
+
+    local = await Local().save()
+    async with local.pipeline():
+        local.note = "here"
+        local.n += 1
+        local.note += "!"
+    assert (local.note, local.n) == ("here!", 1)
+    assert await stored(local.key) == {"n": 1}

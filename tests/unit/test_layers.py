@@ -59,6 +59,7 @@ LAYERS = {
     "types.mapping": 6,
     "types.collection": 6,
     "types": 7,
+    "_linked": 7.2,
     "_storable": 7.3,
     "_convert": 7.5,
     "_content": 7.5,

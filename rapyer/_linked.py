@@ -1,0 +1,91 @@
+"""Plain Pydantic models in documents: each has a linked class, a subclass of its own, whose instances stand for its.
+
+Rules:
+- A linked instance is equal to a plain one of the same content, and is pickled by the plain one's name.
+- A plain instance that is put into a document is copied.
+- The fields of a plain model may be called anything.
+"""
+
+from __future__ import annotations
+
+import warnings
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_linked_classes: dict[type[Any], type[Any]] = {}
+
+
+def is_linked(cls: Any) -> None:
+    """Take notice of a linked class while it is made: it may have parts of its own kind."""
+    _linked_classes[cls._rapyer_plain] = cls
+
+
+def linked_class(plain: Any, base: Any) -> type[Any]:
+    """Return the class that instances of a plain Pydantic model have inside documents: itself, and linked."""
+    if plain not in _linked_classes:
+        namespace = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "_rapyer_plain": plain}
+        if plain.__eq__ is BaseModel.__eq__:
+            namespace |= {"__eq__": _equal, "__hash__": plain.__hash__}
+        try:
+            with warnings.catch_warnings():
+                # Of fields that are called like what every linked model has: they hide it, as is meant.
+                warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
+                _linked_classes[plain] = type(plain)(plain.__name__, (plain, base), namespace | _hiding(plain, base))
+        except BaseException:
+            _linked_classes.pop(plain, None)
+            raise
+    return _linked_classes[plain]
+
+
+def _hiding(plain: Any, base: Any) -> dict[str, Any]:
+    """Return the fields, as in a class body, whose names `base` has: Pydantic would take those for their defaults."""
+    names = [name for name in plain.__pydantic_fields__ if hasattr(base, name)]
+    fields = {name: copy(plain.__pydantic_fields__[name]) for name in names}
+    return {**fields, "__annotations__": {name: field.annotation for name, field in fields.items()}}
+
+
+def _equal(self: Any, other: Any) -> Any:
+    """Compare with a plain instance as with a linked one: each of its parts does the same."""
+    if type(other) is not self._rapyer_plain:
+        return BaseModel.__eq__(self, other)
+    kind: Any = type(self)
+    twin = kind.__new__(kind)
+    for slot in BaseModel.__slots__:
+        object.__setattr__(twin, slot, getattr(other, slot))
+    return BaseModel.__eq__(self, twin)
+
+
+def new_linked(plain: Any, base: Any) -> Any:
+    """Return an empty instance of a linked class, for unpickling."""
+    linked: Any = linked_class(plain, base)
+    return linked.__new__(linked)
+
+
+def relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
+    """Return a validator that turns an instance of a plain model into one of its linked class, same content."""
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, plain) or isinstance(value, linked):
+            return value
+        new = linked.__new__(linked)
+        for slot in BaseModel.__slots__:
+            object.__setattr__(new, slot, copy(getattr(value, slot)))
+        for name, item in new.__dict__.items():
+            if name in linked.__pydantic_fields__ and _holds_plain(item):
+                new.__dict__[name] = linked._readers[name].validate_python(item)
+        return new
+
+    return convert
+
+
+def _holds_plain(value: Any) -> bool:
+    if isinstance(value, BaseModel):
+        return not hasattr(value, "_rapyer_plain")
+    if isinstance(value, dict):
+        return any(_holds_plain(item) for item in value.values())
+    return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_plain(item) for item in value)

@@ -1,0 +1,286 @@
+# ruff: noqa: UP045 - as people write it
+"""Plain Pydantic models in documents: whatever Pydantic takes works inside a document as it does outside."""
+
+from typing import Optional
+
+import pytest
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_serializer, model_validator
+
+from rapyer import AtomicRedisModel
+from rapyer.errors import UsageError
+
+
+class Setting(BaseModel):
+    """Fields that are called like what every document has."""
+
+    key: str = "none"
+    save: list[str] = Field(default_factory=list)
+    update: int = 0
+    json_path: str = Field(default="here", max_length=5)
+
+
+class Required(BaseModel):
+    """A field of such a name that has to be given."""
+
+    key: str
+
+
+class Named(AtomicRedisModel):
+    """What they are in."""
+
+    setting: Setting = Setting()
+    required: Optional[Required] = None
+
+
+async def test_fields_called_like_methods(bound):
+    """Such a field has the default that its class gives it, its constraints, and is stored."""
+    made = await Named(setting={"update": 1}).save()
+    assert made.setting == Setting(update=1)
+    assert Setting(update=1) == made.setting
+    read = await Named.get(made.key)
+    assert (read.setting.key, read.setting.json_path) == ("none", "here")
+    async with read.pipeline():
+        read.setting.key = "k"
+        read.setting.save.append("a")
+    assert (await Named.get(made.key)).setting == Setting(key="k", save=["a"], update=1)
+    with pytest.raises(ValidationError, match="at most 5"):
+        made.setting.json_path = "elsewhere"
+
+
+async def test_a_required_field_of_such_a_name(bound):
+    """It is missed where it is missing."""
+    with pytest.raises(ValidationError, match="key"):
+        Named(required={})
+    assert Named(required={"key": "k"}).required.key == "k"
+
+
+class Tree(BaseModel):
+    """Has parts of its own kind."""
+
+    name: str = ""
+    kids: list["Tree"] = []
+    twin: Optional["Tree"] = None
+
+
+class Left(BaseModel):
+    """Half of a pair that has each other."""
+
+    right: Optional["Right"] = None
+
+
+class Right(BaseModel):
+    """The other half."""
+
+    lefts: dict[str, Left] = {}
+    number: int = 0
+
+
+class Forest(AtomicRedisModel):
+    """What they are in."""
+
+    trees: list[Tree] = []
+    left: Left = Left()
+
+
+async def test_models_with_parts_of_their_own_kind(bound):
+    """Every level is linked: operations work at any depth."""
+    forest = await Forest(trees=[{"name": "a", "kids": [{"name": "b", "twin": {"name": "c"}}]}]).save()
+    await forest.trees[0].kids[0].twin.kids.aappend(Tree(name="d"))
+    async with forest.pipeline():
+        forest.trees[0].kids[0].twin.kids[0].name += "!"
+        forest.trees[0].kids.append(Tree(name="e"))
+    read = await Forest.get(forest.key)
+    assert read == forest
+    assert read.trees[0].kids[0].twin.kids[0].name == "d!"
+    assert [kid.name for kid in read.trees[0].kids] == ["b", "e"]
+
+
+async def test_models_that_have_each_other(bound):
+    """So do those of two classes that have each other."""
+    forest = await Forest(left={"right": {"lefts": {"x": {"right": {"number": 1}}}}}).save()
+    assert await forest.left.right.lefts["x"].right.number.increase() == 2
+    assert (await Forest.get(forest.key)).left.right.lefts["x"].right.number == 2
+
+
+class Author(AtomicRedisModel):
+    """A document class that has another one, which has it."""
+
+    posts: list["Post"] = []
+
+
+class Post(AtomicRedisModel):
+    """The other one."""
+
+    title: str = ""
+    author: Optional[Author] = None
+
+
+async def test_documents_that_have_each_other(bound):
+    """Classes of documents may have each other."""
+    author = await Author(posts=[Post(title="a", author=Author(posts=[Post(title="b")]))]).save()
+    async with author.posts[0].author.posts[0].lock(save_at_end=True) as post:
+        post.title = "c"
+    assert (await Author.get(author.key)).posts[0].author.posts[0].title == "c"
+
+
+class Line(BaseModel):
+    """Works out a field when it is validated."""
+
+    price: int = 1
+    total: int = 0
+
+    @model_validator(mode="after")
+    def work_out(self):
+        """Set what depends on the price."""
+        self.total = self.price * 2
+        return self
+
+
+class Order(AtomicRedisModel):
+    """Has one, and is another."""
+
+    line: Line = Line()
+    lines: list[Line] = []
+    price: int = 1
+    total: int = 0
+
+    @model_validator(mode="after")
+    def work_out(self):
+        """Set what depends on the price."""
+        self.total = self.price * 3
+        return self
+
+
+async def test_validators_that_assign(bound):
+    """What a model's own validator assigns is taken as it is, without asking the validator again."""
+    order = await Order(line={"price": 3}, lines=[Line(price=4)], price=5).save()
+    assert (order.line.total, order.lines[0].total, order.total) == (6, 8, 15)
+    order.line.price = 10
+    order.price = 7
+    assert (order.line.total, order.total) == (20, 21)
+    await order.save()
+    async with order.pipeline():
+        order.line.price = 11
+        order.lines[0].price = 12
+        order.price = 8
+    read = await Order.get(order.key)
+    assert (read.line.total, read.lines[0].total, read.total) == (22, 24, 24)
+    assert read == order
+    with pytest.raises(ValidationError):
+        order.line.total = "much"
+
+
+class Point(AtomicRedisModel):
+    """Writes itself."""
+
+    x: int = 0
+    y: int = 0
+    marks: list[int] = []
+
+    @model_serializer
+    def written(self):
+        """Return all fields, whatever is asked for."""
+        return {"kind": "point", "x": self.x, "y": self.y, "marks": list(self.marks)}
+
+
+class Renamed(AtomicRedisModel):
+    """Writes a field by another name."""
+
+    x: int = 0
+
+    @model_serializer(mode="wrap")
+    def written(self, write):
+        """Return it in capitals."""
+        return {name.upper(): value for name, value in write(self).items()}
+
+
+class Outer(AtomicRedisModel):
+    """Has one that writes itself."""
+
+    inner: Point = Point()
+
+
+async def test_models_that_write_themselves(bound, stored):
+    """A single field is written as the model's serializer writes it."""
+    point = await Point(x=3).save()
+    await point.aupdate(y=5)
+    await point.aupdate(marks=[5], y=6)
+    async with point.pipeline():
+        point.marks = [1]
+        point.x += 1
+    await point.y.save()
+    assert await stored(point.key) == {"kind": "point", "x": 4, "y": 6, "marks": [1]}
+    outer = await Outer(inner={"x": 1}).save()
+    await outer.inner.aupdate(y=5)
+    async with outer.lock(save_at_end=True):
+        outer.inner.marks = [7]
+    assert await stored(outer.key) == {"inner": {"kind": "point", "x": 1, "y": 5, "marks": [7]}}
+
+
+async def test_fields_that_are_not_written_by_their_names(bound, stored):
+    """A field that the serializer writes elsewhere is refused, and nothing is written."""
+    renamed = await Renamed(x=1).save()
+    with pytest.raises(UsageError, match=r"'x'.*excluded from what is stored"):
+        await renamed.aupdate(x=4)
+    assert await stored(renamed.key) == {"X": 1}
+
+
+async def test_a_plain_model_by_itself_is_no_document(bound):
+    """One that was taken out of its document cannot be saved by itself: nobody would look for it there."""
+    forest = await Forest(trees=[{"name": "a"}]).save()
+    tree = await forest.trees.apop()
+    gone = forest.model_copy(deep=True).trees
+    assert gone == []
+    assert tree.name == "a"
+    alone = type(forest.left)()
+    for use in (alone.save, alone.load, alone.delete):
+        with pytest.raises(UsageError, match="part of no document"):
+            await use()
+    assert [key async for key in bound.scan_iter("*")] == [forest.key.encode()]
+
+
+def test_names_that_the_engine_uses():
+    """An attribute or a method by the name of one of the engine's is refused when the class is defined."""
+    with pytest.raises(UsageError, match=r"Hidden: _tag"):
+
+        class Hidden(AtomicRedisModel):
+            _tag: str = PrivateAttr("t")
+
+    with pytest.raises(UsageError, match=r"Hiding: _refresh"):
+
+        class Hiding(AtomicRedisModel):
+            def _refresh(self):
+                """Do something else."""
+
+    class Mixin:
+        def _dump(self):
+            """Do something else."""
+
+    with pytest.raises(UsageError, match=r"Mixin: _dump"):
+
+        class Mixed(Mixin, AtomicRedisModel):
+            pass
+
+    class Plain(BaseModel):
+        _owner: str = PrivateAttr("me")
+
+    with pytest.raises(UsageError, match=r"Plain: _owner"):
+
+        class Holder(AtomicRedisModel):
+            plain: Plain = Plain()
+
+
+def test_names_of_ones_own():
+    """Others are nobody's business, nor is what the class of a parent that is a document has."""
+
+    class Mine(AtomicRedisModel):
+        _mine: int = PrivateAttr(1)
+
+        def _helper(self):
+            return self._mine
+
+    class Heir(Mine):
+        def _helper(self):
+            return self._mine + 1
+
+    assert Heir()._helper() == 2
