@@ -42,8 +42,8 @@ class _Share:
 
     def head(self, missing: str, keys: list[str], arguments: list[Argument], *, undo: bool) -> None:
         """Add the keys and the first arguments of this document."""
-        key, ttl = self.document.key, self.document.Meta.ttl
-        locks = locks_on(key)
+        key, config = self.document.key, self.document.Meta
+        ttl, locks = config.ttl, locks_on(config.redis, key)
         keys.append(key)
         if locks:
             keys += [lock.lock_key for lock in locks]

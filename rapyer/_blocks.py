@@ -71,6 +71,7 @@ class LockBlock(Generic[M]):
         self._action = action
         self._options = options
         self._lock: Lock | None = None
+        self._in_use = False
         self._document: Any = None
         self._baseline: _content.Baseline | None = None
 
@@ -96,9 +97,17 @@ class LockBlock(Generic[M]):
 
     async def __aenter__(self) -> M:
         """Wait for the lock; refresh the model, or make it, from the document as it is under the lock."""
-        if self._lock is not None:
+        if self._in_use:
             msg = "this block is in use: call lock() again for another one"
             raise UsageError(msg)
+        self._in_use = True
+        try:
+            return await self._enter()
+        except BaseException:
+            self._in_use = False
+            raise
+
+    async def _enter(self) -> M:
         cls, (save, timeout, lease) = self._cls, self._options
         client = _session.bound_client(cls.Meta, cls)
         key = self._key()
@@ -140,6 +149,12 @@ class LockBlock(Generic[M]):
         lock, self._lock = self._lock, None
         if lock is None:
             return
+        try:
+            await self._leave(lock, kind, error)
+        finally:
+            self._in_use = False
+
+    async def _leave(self, lock: Lock, kind: type[BaseException] | None, error: BaseException | None) -> None:
         baseline, self._baseline = self._baseline, None
         if baseline is not None:
             _session.end_saving(self._document, baseline)
@@ -148,7 +163,8 @@ class LockBlock(Generic[M]):
                 lock.check_task()
                 await lock.save_and_release(self._document, [] if baseline is None else self._changes(baseline))
                 if baseline is not None:
-                    _session.agrees(self._document)  # a block around this one has nothing left to save
+                    # What a block around this one has nothing left to save of.
+                    _session.agrees(self._document, (), baseline.sent)
                 return
         except BaseException as failed:
             await lock.part(failed)

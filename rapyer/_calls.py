@@ -77,7 +77,7 @@ def _call(document: Document, script: str, arguments: Sequence[Argument], path: 
     client = config.redis if config.redis is not None else bound_client(config, type(document))
     ttl = "" if config.ttl is None else milliseconds(config.ttl)
     care = care_of(config) if RedisConfig.careful or _once.get() else None
-    locks = locks_on(key) if _held.get() else ()
+    locks = locks_on(client, key) if _held.get() else ()
     if not locks:
         return dispatcher(client).script(script, (key,), (ttl, "0", *arguments), path, care)
     keys = (key, *[lock.lock_key for lock in locks])

@@ -145,18 +145,23 @@ class Baseline:
     Args:
         dump: gives the document's JSON text.
         stored: the text that it was made of, where members may be missing that have defaults.
+
+    Attributes:
+        sent: the document as it was when it was asked for the changes.
     """
+
+    sent: bytes
 
     def __init__(self, dump: Callable[..., bytes], stored: bytes) -> None:
         self._dump = dump
         self._text = dump(loaded=True)
         self._stored = stored
 
-    def agrees(self, steps: Steps) -> None:
-        """Take the value at this place from the document as it is now."""
+    def agrees(self, steps: Steps, text: bytes | None = None) -> None:
+        """Take the value at this place from the document as it is now, or as it was when it was this text."""
         # A value elsewhere in the document that cannot be written is told when the block saves.
         with suppress(PydanticSerializationError, msgspec.DecodeError):
-            text = self._dump()
+            text = self._dump() if text is None else text
             self._text, self._stored = _grafted(self._text, text, steps), _grafted(self._stored, text, steps)
 
     def changes(self) -> list[Operation]:
@@ -165,11 +170,11 @@ class Baseline:
         Raises:
             Inexact: something of that cannot be stored.
         """
-        text = self._dump()
+        self.sent = self._dump()
         try:
-            return list(_changes(self._text, text, self._stored))
+            return list(_changes(self._text, self.sent, self._stored))
         except msgspec.DecodeError:  # NaN and infinities are no JSON
-            _codec.arguments(text, _codec.DEEPEST)
+            _codec.arguments(self.sent, _codec.DEEPEST)
             raise
 
 

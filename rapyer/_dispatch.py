@@ -54,12 +54,14 @@ class Dispatcher:
 
     Attributes:
         clustered: whether keys have slots, and a script may work on one slot only.
+        queues: who waits for locks by it, where that is needed; kept here for as long as this lives.
     """
 
     def __init__(self, client: Any) -> None:
         self._nodes = nodes_of(client)
         self._lane = self._nodes.only
         self.clustered = self._nodes.clustered
+        self.queues: Any = None
         self._ids = Ids()
         self._loading: dict[tuple[Lane, str], asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
@@ -271,8 +273,10 @@ class _Loops(dict["asyncio.AbstractEventLoop", Dispatcher]):
 
     def sweep(self) -> None:
         """Let go of loops that were closed without a word."""
-        for loop in [loop for loop in self if loop.is_closed()]:
-            self.pop(loop).drop()
+        for loop in [loop for loop in list(self) if loop.is_closed()]:
+            found = self.pop(loop, None)  # another thread may have done it
+            if found is not None:
+                found.drop()
 
     def drop(self) -> None:
         """Close everything, now that the client is gone; a forked child has nothing to close."""
@@ -314,6 +318,13 @@ def _client_gone(identity: int, loops: _Loops) -> None:
     loops.drop()
 
 
+def dispatchers() -> list[Dispatcher]:
+    """Return those of all clients in the running loop."""
+    loop = asyncio.get_running_loop()
+    found = [loops.get(loop) for loops in list(_dispatchers.values())]
+    return [each for each in found if each is not None]
+
+
 async def close_all() -> None:
     """Close every connection the library opened in this loop."""
     loop = asyncio.get_running_loop()
@@ -335,4 +346,4 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
 
 
-__all__ = ["ERRORS", "FAILURES", "Care", "Dispatcher", "Locate", "Where", "close_all", "dispatcher"]
+__all__ = ["ERRORS", "FAILURES", "Care", "Dispatcher", "Locate", "Where", "close_all", "dispatcher", "dispatchers"]

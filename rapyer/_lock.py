@@ -13,12 +13,11 @@ import asyncio
 import os
 import socket
 import sys
-import weakref
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _keys, _log, _session
-from rapyer._dispatch import Care, dispatcher
+from rapyer._dispatch import Care, dispatcher, dispatchers
 from rapyer._group import Place
 from rapyer._link import config_of
 from rapyer._queue import Queues
@@ -116,13 +115,15 @@ class Lock:
             if timer is not None:
                 timer.cancel()
         place = self.place
-        self.held = held = _session.Held(place.key, place.action, place.lock_key, str(self.fence), self._task)
+        self.held = held = _session.Held(
+            self._client, place.key, place.action, place.lock_key, str(self.fence), self._task
+        )
         _session.hold(held)
         return text
 
     def _check(self) -> None:
         place = self.place
-        for lock in _session.locks_on(place.key):
+        for lock in _session.locks_on(self._client, place.key):
             if lock.action == place.action:
                 msg = f"this task already holds lock {lock.action!r} of {lock.key!r}: do the work in the block it is in"
                 raise UsageError(msg)
@@ -262,21 +263,17 @@ def _host() -> str:
     return socket.gethostname()
 
 
-_queues: weakref.WeakKeyDictionary[Any, Queues] = weakref.WeakKeyDictionary()
-
-
 def queues(client: Any) -> Queues:
     """Return the queues of this client in the running loop."""
     caller = dispatcher(client)
-    found = _queues.get(caller)
+    found: Queues | None = caller.queues
     if found is None:
-        found = _queues[caller] = Queues(caller)
+        found = caller.queues = Queues(caller)
     return found
 
 
 async def close_all() -> None:
     """Close every wake-up connection that was opened in this loop."""
-    loop = asyncio.get_running_loop()
-    for found in list(_queues.values()):
-        if found.loop is loop:
-            await found.close()
+    for caller in dispatchers():
+        if caller.queues is not None:
+            await caller.queues.close()

@@ -66,9 +66,10 @@ class AtomicRedisModel(Keyed):
             place = owner._place_of(self, self._hint)
             operation = Operation("value.set", owner._steps(), arguments, place)
         document = self._document()
+        note = _session.noting(document, self._steps)
         written = await _calls.run(document, operation)
         if written is not None:
-            self._agrees()
+            note()
         elif owner is None:
             self._stand_alone()
         return self

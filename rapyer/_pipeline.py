@@ -97,7 +97,7 @@ class Pipeline(Generic[T]):
         """Send what was recorded; put the models back if anything raised."""
         recording, self._recording = self._recording, None
         if recording is not None:
-            _session._recording.reset(self._token)
+            recording.end(self._token)
             self._token = None
         try:
             if kind is None and recording is not None and recording.completed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -12,7 +13,7 @@ from redis.exceptions import RedisError
 
 from rapyer import _log
 from rapyer._dispatch import Where
-from rapyer.errors import RapyerError
+from rapyer.errors import OutcomeUnknown, RapyerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 Given: TypeAlias = "tuple[bytes, bytes, bytes]"
 #: What asking for a lock gives: milliseconds until the holder's lease ends, and what was given to whom, if anything.
 Answer: TypeAlias = "tuple[int, Given | None]"
-#: What saving gives: 1, then what was given to whom, if anything.
-Saved: TypeAlias = "tuple[int] | tuple[int, Given]"
+#: What releasing gives: whether the lock was held, then what was given to whom, if anything. So does saving.
+Released: TypeAlias = "tuple[int] | tuple[int, Given]"
 #: To whom a lock may be handed: channel of the caller, and of its own waiter token, lease, ttl, info.
 Heir: TypeAlias = "tuple[str, str, str, str, str]"
 #: What to save: the document's ttl as the scripts take it, the operations, and the care they are carried out with.
@@ -53,10 +54,10 @@ class LockScripts:
         answer: Awaitable[Answer] = self._call("lock.acquire", keys, arguments, "$")
         return asyncio.ensure_future(answer)
 
-    async def release(
+    def release(
         self, place: Place, token: str, fence: str, ticket: str, heir: Heir, care: Care | None = None
-    ) -> tuple[bool, Given | None]:
-        """Give a lock back, or take a ticket out; return whether the lock was held, and to whom it was given.
+    ) -> Awaitable[Released]:
+        """Give a lock back, or take a ticket out; the answer tells whether the lock was held, and to whom it was given.
 
         Args:
             place: the lock.
@@ -68,10 +69,16 @@ class LockScripts:
         """
         keys = (place.key, place.lock_key, place.queue_key)
         arguments = (token, fence, ticket, *heir)
-        held, *given = await self._call("lock.release", keys, arguments, "$", care)
-        return bool(held), given[0] if given else None
+        answer: Awaitable[Released] = self._call("lock.release", keys, arguments, "$", care)
+        return answer
 
-    def save(self, place: Place, fence: str, others: Sequence[Held], changes: Changes, heir: Heir) -> Awaitable[Saved]:
+    def releasing(self, place: Place, token: str, ticket: str, heir: Heir) -> Releasing:
+        """Give a lock back, or take a ticket out, as often as it takes; the first call is sent now."""
+        return Releasing(self, place, (token, "", ticket, heir))
+
+    def save(
+        self, place: Place, fence: str, others: Sequence[Held], changes: Changes, heir: Heir
+    ) -> Awaitable[Released]:
         """Write changes and give a lock back; the answer tells to whom it was given.
 
         Args:
@@ -88,7 +95,7 @@ class LockScripts:
         for operation in operations:
             arguments += [operation.script, *operation.flat()]
         arguments += heir
-        answer: Awaitable[Saved] = self._call(
+        answer: Awaitable[Released] = self._call(
             "lock.save", keys, arguments, lambda index: Where(place.key, operations[index].path), care
         )
         return answer
@@ -110,6 +117,48 @@ class LockScripts:
             msg = "the client was torn down while a lock was in use"
             raise RedisConnectionError(msg)
         return caller.script(name, keys, arguments, where, care)
+
+
+class Releasing:
+    """A release that was sent, and that is repeated while nobody knows whether it ran.
+
+    It is sent before there is a task that waits for it: at the end of a program that one might be cancelled first.
+    """
+
+    def __init__(self, scripts: LockScripts, place: Place, release: tuple[str, str, str, Heir]) -> None:
+        self.place = place
+        self._again = partial(scripts.release, place, *release)
+        self._answer = self._first()
+
+    def _first(self) -> asyncio.Future[Released]:
+        answer: asyncio.Future[Released]
+        try:
+            answer = asyncio.ensure_future(self._again())
+        except RedisError as error:
+            answer = asyncio.get_running_loop().create_future()
+            answer.set_exception(error)
+        answer.add_done_callback(_heard)
+        return answer
+
+    async def outcome(self) -> tuple[bool, Given | None]:
+        """Return to whom the lock was given, and whether it may have been given to another before."""
+        loop, answer, doubtful = asyncio.get_running_loop(), self._answer, False
+        end = loop.time() + self.place.lease
+        while True:
+            try:
+                _, *given = await answer
+            except OutcomeUnknown:
+                if loop.time() > end:
+                    raise
+                doubtful, answer = True, asyncio.ensure_future(self._again())
+            else:
+                return doubtful, given[0] if given else None
+
+
+def _heard(answer: asyncio.Future[Any]) -> None:
+    """Take notice of an error that nobody may ask for."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 @contextmanager

@@ -27,14 +27,14 @@ from rapyer._protocol import LockScripts, lease_may_end
 from rapyer._renewal import Renewals
 from rapyer._tasks import Errands, a_while
 from rapyer._wakes import Wakes
-from rapyer.errors import OutcomeUnknown, RapyerError
+from rapyer.errors import RapyerError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from rapyer._dispatch import Care, Dispatcher
     from rapyer._group import Place, Waiter
-    from rapyer._protocol import Answer, Changes, Given, Heir
+    from rapyer._protocol import Answer, Changes, Given, Heir, Releasing
     from rapyer._session import Held
 
 #: Seconds added to the holder's remaining lease before asking again, because the server counts in milliseconds.
@@ -56,7 +56,6 @@ class Queues:
         self._waiting: dict[str, Group] = {}  # by the token that is waited for
         self._late: dict[str, str] = {}  # tickets to be taken out once the holder with this token has let go
         self._start = Errands("rapyer-lock").start
-        self.loop = asyncio.get_running_loop()
         self._census = Census(self._count, self._scripts.note)
         self.renewals = Renewals(caller)
 
@@ -180,10 +179,12 @@ class Queues:
         if given is not None:
             self._granted(*given)
         over = group.closed or group.token != token
-        if over and group.holder is not None and group.holder.token == token:
+        holds = group.holder is not None and group.holder.token == token
+        if holds and (over or given is None or given[0] != token.encode()):
+            # A repeated call may have come after everything else: after the lease of this very turn, too.
             self._late[token] = ticket  # its release may come to the server later than what is sent now
         elif over:
-            self._start(self._leave(place, token, ticket))  # a repeated call may have come after everything else
+            self._leave(place, token, ticket)
         elif ticket and token in self._waiting:
             self._census.joined(place.lock_key)
             if self._wakes.listening(place.key):
@@ -277,12 +278,13 @@ class Queues:
             self._ask_later(group)
             return None
         self._close(group)
-        return self._start(self._leave(group.place, group.token, group.ticket))
+        return self._leave(group.place, group.token, group.ticket)
 
     def _look_after(self, lock_key: str, *, but: Group | None = None) -> None:
         """Go on with every group that waits for a lock: an answer that may have told of its turn is lost."""
         for group in list(self._groups.get(lock_key, ())):
-            if group is not but and group.token in self._waiting and group.holder is None:
+            # Who does not wait gets an answer of its own.
+            if group is not but and group.token in self._waiting and group.holder is None and group.waits:
                 self._go_on(group)
 
     def _close(self, group: Group) -> None:
@@ -294,20 +296,18 @@ class Queues:
         if not groups:
             del self._groups[group.place.lock_key]
 
-    async def _leave(self, place: Place, token: str, ticket: str) -> None:
-        """Take a ticket out, or pass the lock on if it was given to it."""
-        with lease_may_end(place):
-            await self._release_surely(place, token, ticket, (self._wakes.channel(place.key), "", "", "", ""))
+    def _leave(self, place: Place, token: str, ticket: str) -> asyncio.Task[None]:
+        """Take a ticket out, or pass the lock on if it was given to it; return the task that sees to it."""
+        nobody = (self._wakes.channel(place.key), "", "", "", "")
+        return self._start(self._see_to(self._scripts.releasing(place, token, ticket, nobody)))
 
-    async def _release_surely(self, place: Place, token: str, ticket: str, heir: Heir) -> None:
-        try:
-            _, given = await self._scripts.release(place, token, "", ticket, heir)
-        except OutcomeUnknown:
-            # It may have passed the lock to a waiter of ours: they ask.
-            _, given = await self._scripts.release(place, token, "", ticket, heir)
-            self._look_after(place.lock_key)
-        if given is not None:
-            self._granted(*given)
+    async def _see_to(self, releasing: Releasing) -> None:
+        with lease_may_end(releasing.place):
+            doubtful, given = await releasing.outcome()
+            if doubtful:
+                self._look_after(releasing.place.lock_key)
+            if given is not None:
+                self._granted(*given)
 
     # -- releasing -------------------------------------------------------------------------------------------------
 
@@ -317,6 +317,9 @@ class Queues:
         first = group.first() if group.holder is waiter else None
         if first is None:
             if group.holder is waiter and not group.closed:
+                if group.token in self._waiting:
+                    # A call before named this token, and its answer may be lost that gave it the lock.
+                    self._leave(group.place, group.token, group.ticket)
                 self._close(group)
             return (channel, "", "", "", "")
         if group.token not in self._waiting:
@@ -329,7 +332,7 @@ class Queues:
         group = waiter.group
         held = group.holder is waiter
         if waiter.token in self._late:
-            self._start(self._leave(waiter.place, waiter.token, self._late.pop(waiter.token)))
+            self._leave(waiter.place, waiter.token, self._late.pop(waiter.token))
         if held:
             group.holder = None
         if given is not None:
@@ -343,9 +346,9 @@ class Queues:
         When this raises, `give_back` has to follow.
         """
         fence, heir = str(waiter.fence), self._heir(waiter)
-        held, given = await self._scripts.release(waiter.place, waiter.token, fence, "", heir, care)
-        self._released(waiter, given)
-        return held
+        held, *given = await self._scripts.release(waiter.place, waiter.token, fence, "", heir, care)
+        self._released(waiter, given[0] if given else None)
+        return bool(held)
 
     async def save(self, waiter: Waiter, others: Sequence[Held], changes: Changes) -> None:
         """Write the changes, give the lock back and hand it on; 1 round trip.
@@ -367,14 +370,14 @@ class Queues:
         Who waits for it does so for a while only.
         """
         self.renewals.remove(waiter.token, waiter.place.lease)  # first: nothing is lost any more that is given back
-        giving = self._start(self._give_back(waiter))
+        releasing = self._scripts.releasing(waiter.place, waiter.token, "", self._heir(waiter))
+        giving = self._start(self._give_back(waiter, releasing))
         if wait:
             await a_while(giving, PATIENCE)
 
-    async def _give_back(self, waiter: Waiter) -> None:
+    async def _give_back(self, waiter: Waiter, releasing: Releasing) -> None:
         try:
-            with lease_may_end(waiter.place):
-                await self._release_surely(waiter.place, waiter.token, "", self._heir(waiter))
+            await self._see_to(releasing)
         finally:
             self._released(waiter, None)
             # An answer to an earlier call may be lost that told who has the lock.

@@ -13,6 +13,7 @@ import asyncio
 import sys
 from contextlib import suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -23,7 +24,7 @@ from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rapyer._dispatch import Dispatcher
     from rapyer._link import Document, Owner
@@ -31,21 +32,23 @@ if TYPE_CHECKING:
     from rapyer._path import Step, Steps
 
 
-class Held(msgspec.Struct, frozen=True):
-    """A lock that a task holds."""
+class Held(msgspec.Struct, eq=False):
+    """A lock that a task holds, until it is `gone`: a block may be left in another task than it was entered in."""
 
+    client: Any
     key: str
     action: str
     lock_key: str
     fence: str  # the number, as the scripts take it
     task: Any
+    gone: bool = False
 
 
 class Saving(Protocol):
     """A block that saves at its end what changed."""
 
-    def agrees(self, steps: Steps) -> None:
-        """Take notice that the document is what Redis holds at this place."""
+    def agrees(self, steps: Steps, text: bytes | None = None) -> None:
+        """Take notice that Redis holds at this place what the document has there, or had when it was this text."""
 
 
 class Recording:
@@ -69,6 +72,12 @@ class Recording:
         self.parts: set[int] | None = None
         #: Plain values that may change in place: owner, place, the value, and how it was written when it was met.
         self.watched: dict[Any, tuple[Owner, Step, Any, tuple[Argument, ...]]] | None = None
+
+    def end(self, token: Any) -> None:
+        """Collect nothing more; where the block is left in another context than it was entered in, there, too."""
+        self.task = None
+        with suppress(ValueError):
+            _recording.reset(token)
 
     def touch(self, document: Document) -> None:
         """Take notice of a document that is about to change for the first time."""
@@ -169,29 +178,52 @@ def stands_alone(document: object) -> None:
             recording.parts.discard(id(document))
 
 
-def locks_on(key: str) -> tuple[Held, ...]:
+def locks_on(client: Any, key: str) -> tuple[Held, ...]:
     """Return the locks the running task holds on a document."""
     held = _held.get()
     if not held:
         return ()
     task = current_task()
-    return tuple([lock for lock in held if lock.key == key and lock.task is task])
+    found = [lock for lock in held if lock.key == key and lock.task is task and not lock.gone]
+    return tuple([lock for lock in found if lock.client is client or same_database(lock.client, client)])
+
+
+def same_database(client: Any, other: Any) -> bool:
+    """Whether two clients work on the same database, as far as can be told from where they connect to."""
+    return _target(client) == _target(other)
+
+
+def _target(client: Any) -> tuple[Any, ...]:
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:
+        return ()  # a cluster's, which has one database
+    options = pool.connection_kwargs
+    place = [options.get(name) for name in ("host", "port", "path")]
+    return (getattr(pool, "service_name", None), *place, options.get("db") or 0)
 
 
 def hold(lock: Held) -> None:
     """Have the running task hold a lock."""
-    _held.set((*_held.get(), lock))
+    _held.set((*_kept(), lock))
 
 
 def let_go(lock: Held) -> None:
-    """Have the running task hold a lock no more."""
+    """Have the task that holds a lock hold it no more."""
+    lock.gone = True
+    _held.set(_kept())
+
+
+def _kept() -> tuple[Held, ...]:
     held = _held.get()
-    _held.set(() if held == (lock,) else tuple([other for other in held if other is not lock]))
+    return tuple([lock for lock in held if not lock.gone]) if held else ()
 
 
 def other_locks(lock: Held) -> tuple[Held, ...]:
     """Return the locks the running task holds on a document besides one."""
-    return () if _held.get() == (lock,) else tuple([other for other in locks_on(lock.key) if other is not lock])
+    held = _held.get()
+    if len(held) == 1 and held[0] is lock:
+        return ()
+    return tuple([other for other in locks_on(lock.client, lock.key) if other is not lock])
 
 
 def begin_saving(document: Document, block: Saving) -> None:
@@ -207,16 +239,33 @@ def end_saving(document: Document, block: Saving) -> None:
         del _saving[id(document)]
 
 
-def agrees(document: Document, steps: Steps = ()) -> None:
-    """Take notice that a document is what Redis holds at this place, after a write or a read: it is not saved again."""
+def agrees(document: Document, steps: Steps = (), text: bytes | None = None) -> None:
+    """Take notice that a document is what Redis holds at this place, after a write or a read: it is not saved again.
+
+    Args:
+        document: which.
+        steps: the place.
+        text: the document as it was when it was written, where it may have changed since.
+    """
     for block in _saving.get(id(document), ()) if _saving else ():
-        block.agrees(steps)
+        block.agrees(steps, text)
 
 
 def agrees_at(owner: Owner, place: Step) -> None:
     """Take notice that the value at this place is what Redis holds."""
     if _saving:
         agrees(owner._document(), (*owner._steps(), place))
+
+
+def noting(document: Any, steps: Callable[[], Steps]) -> Callable[[], None]:
+    """Return what takes notice that the value at a place was written as it is now; the write may take a while."""
+    if id(document) not in _saving:
+        return _nothing
+    return partial(agrees, document, steps(), document._dump())
+
+
+def _nothing() -> None:
+    """Take notice of nothing: no block will ask."""
 
 
 def bound_client(config: Any, cls: type[Any]) -> Any:

@@ -229,8 +229,10 @@ class RedisType(Linked):
             self._check_key_stays()
         owner, place = self._standing()
         operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
-        if await _calls.run(self._document(), operation) is not None:
-            self._agrees()
+        document = self._document()
+        note = _session.noting(document, self._steps)
+        if await _calls.run(document, operation) is not None:
+            note()
         return self
 
     async def load(self) -> Any:

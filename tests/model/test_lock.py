@@ -476,3 +476,44 @@ async def test_a_part_that_is_gone(clean, save):
             pytest.fail("entered")
     async with doc.lock(timeout=0):
         pass
+
+
+class Counts(AtomicRedisModel):
+    """What several write at the same time."""
+
+    a: int = 0
+    b: int = 0
+    xs: list[int] = []
+
+
+@pytest.mark.parametrize("part", [False, True])
+async def test_a_change_while_another_write_is_on_its_way(clean, part):
+    """What is changed after a write was sent, and before its answer came, is not taken for written."""
+    counts = await Counts().save()
+    async with counts.lock(save_at_end=True) as mine:
+        mine.a = 1
+        writing = asyncio.ensure_future(mine.a.save() if part else mine.save())
+        await asyncio.sleep(0)
+        mine.a, mine.b = 3, 2
+        await writing
+    assert await clean.json().get(counts.key) == {"a": 3, "b": 2, "xs": []}
+
+
+async def test_a_change_while_another_block_saves(clean):
+    """Nor is it where another block, under another lock, is about to end."""
+    counts = await Counts().save()
+    inside = asyncio.Event()
+
+    async def first():
+        async with counts.lock("first", save_at_end=True):
+            await inside.wait()
+            counts.a = 1
+
+    ending = asyncio.create_task(first())
+    await asyncio.sleep(0.05)
+    async with counts.lock("second", save_at_end=True):
+        inside.set()
+        while not ending.done():
+            await asyncio.sleep(0)
+            counts.b = min(counts.b + 1, 3)
+    assert await clean.json().get(counts.key) == {"a": 1, "b": 3, "xs": []}

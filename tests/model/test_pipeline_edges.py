@@ -483,3 +483,26 @@ async def test_stale_variables(bound):
             items.append(5)
         user.items.append(6)
     assert (user.items, await User.get(user.key)) == ([9, 6], user)
+
+
+async def test_a_block_that_another_task_leaves(bound, stored):
+    """Its models are put back, and what the task that entered writes afterwards is written."""
+    doc = await User(n=1).save()
+
+    async def changes():
+        async with doc.pipeline() as mine:
+            mine.n += 5
+            yield mine
+
+    async for mine in changes():
+        assert mine.n == 6
+        break  # the loop closes the generator, in a task of its own
+    await asyncio.sleep(0.05)
+    assert doc.n == 1
+    doc.n = 3
+    await doc.save()
+    assert (await stored(doc.key))["n"] == 3
+    async with doc.pipeline():
+        doc.n += 1
+    await doc.n.increase()
+    assert (await stored(doc.key))["n"] == doc.n == 5

@@ -1,0 +1,351 @@
+"""Leaving in unusual ways: whoever leaves, and however, the lock is free at once and nothing is left of the block."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, suppress
+from urllib.parse import urlsplit
+
+import pytest
+from connections import client_of
+from lock_waiters import enter, queued, start
+from lock_worker import Doc
+from redis.asyncio import Redis
+
+import rapyer
+import redis_stack
+from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, UsageError
+
+SAVES = pytest.mark.parametrize("saves", [False, True], ids=["release", "save"])
+
+
+async def free(cls, doc):
+    """Check that the lock can be had at once."""
+    began = time.monotonic()
+    await enter(cls, doc.key, timeout=5)
+    assert time.monotonic() - began < 1
+
+
+@SAVES
+@pytest.mark.parametrize("heir", ["cancelled", "out of time", "stays"])
+@pytest.mark.parametrize("others", [0, 1, 9])
+async def test_holder_and_heir_leave_at_once(clean, doc, other, saves, heir, others):
+    """A lock that is on its way to a waiter who leaves, as does the one who sent it, is given back."""
+    go = asyncio.Event()
+
+    async def hold():
+        async with Doc.lock_from_key(doc.key, save_at_end=saves) as mine:
+            mine.n = 1
+            await go.wait()
+
+    holder = asyncio.create_task(hold())
+    await asyncio.sleep(0.05)
+    [waiter] = start(Doc, doc, timeout=0.1 if heir == "out of time" else None)
+    rest = start(Doc, doc, others)
+    await asyncio.sleep(0.09 if heir == "out of time" else 0.02)
+    go.set()
+    await asyncio.sleep(0)
+    holder.cancel()
+    if heir == "cancelled":
+        waiter.cancel()
+    with suppress(asyncio.CancelledError):
+        await holder
+    with suppress(asyncio.CancelledError, LockTimeout):
+        await waiter
+    await asyncio.wait_for(asyncio.gather(*rest), 5)
+    await free(other, doc)
+
+
+@SAVES
+async def test_a_block_that_another_task_leaves(clean, doc, saves):
+    """The task that entered holds nothing any more: it can write, and take the lock again."""
+
+    async def locked():
+        async with doc.lock(save_at_end=saves) as mine:
+            yield mine
+
+    async for mine in locked():
+        mine.n = 5
+        break  # the loop closes the generator, in a task of its own
+    for _ in range(100):
+        if not await clean.keys("rapyer:*"):
+            break
+        await asyncio.sleep(0.01)
+    await doc.aupdate(n=7)
+    await doc.n.increase()
+    async with doc.lock(save_at_end=True, timeout=0) as mine:
+        mine.n += 1
+    assert (await Doc.get(doc.key)).n == 9
+
+
+async def test_a_stack_that_another_task_closes(clean, doc):
+    """So it is where the leaving is refused because it is another task's."""
+    stack = AsyncExitStack()
+    await stack.enter_async_context(doc.lock())
+    with pytest.raises(UsageError, match="another task"):
+        await asyncio.create_task(stack.aclose())
+    async with doc.lock(timeout=0):
+        await doc.n.increase()
+
+
+async def test_one_block_for_two_tasks(clean, doc):
+    """A block is for one task at a time, also while that one waits; whoever is refused disturbs nobody."""
+    lock = doc.lock(save_at_end=True)
+    inside, go = asyncio.Event(), asyncio.Event()
+
+    async def first():
+        async with lock as mine:
+            inside.set()
+            await go.wait()
+            mine.n = 1
+
+    async with doc.lock("before"):
+        pass
+    holder = asyncio.create_task(enter(Doc, doc.key))
+    entering = asyncio.create_task(first())
+    await asyncio.sleep(0)
+    with pytest.raises(UsageError, match="in use"):
+        await lock.__aenter__()
+    await inside.wait()
+    with pytest.raises(UsageError, match="in use"):
+        await lock.__aenter__()
+    go.set()
+    await asyncio.gather(holder, entering)
+    assert (await Doc.get(doc.key)).n == 1
+    async with lock as mine:  # one after the other is as good as a block of one's own
+        mine.n = 2
+    assert (await Doc.get(doc.key)).n == 2
+
+
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("ends", ["cancelled", "by itself"])
+def test_the_program_ends_meanwhile(stack, turns, ends):
+    """A lock is given back at the end of a program, too, where every task is cancelled, however far it is."""
+
+    async def main():
+        client = client_of(stack.url)
+        await rapyer.init_rapyer(client)
+        doc = await Doc().save()
+        go = asyncio.Event()
+
+        async def hold():
+            async with doc.lock():
+                await go.wait()
+
+        holder = asyncio.create_task(hold())
+        await asyncio.sleep(0.05)
+        await client.aclose()
+        if ends == "cancelled":
+            holder.cancel()
+        else:
+            go.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    async def left():
+        client = client_of(stack.url)
+        keys = await client.keys("rapyer:*")
+        await client.flushdb()
+        await client.aclose()
+        return keys
+
+    asyncio.run(main())
+    assert asyncio.run(left()) == []
+
+
+@pytest.mark.one_server("a cluster has one database")
+async def test_the_same_key_in_another_database(stack, bound, doc):
+    """Locks are those of a document: one with the same key in another database is another one."""
+    url = urlsplit(stack.url)
+    if url.scheme != "redis":
+        pytest.skip("the number of the database is not the URL's path")
+    elsewhere = Redis.from_url(url._replace(path="/1").geturl())
+
+    class Archive(Doc):
+        class Meta:
+            redis = elsewhere
+
+        @classmethod
+        def class_key_initials(cls):
+            return Doc.class_key_initials()
+
+    twin = Archive()
+    object.__setattr__(twin, "_own_pk", doc.pk)
+    await twin.save()
+    try:
+        async with doc.lock():
+            await twin.aupdate(n=7)
+            async with rapyer.pipeline():
+                twin.n += 1
+            async with twin.lock(timeout=0, save_at_end=True):
+                twin.n += 1
+            await doc.aupdate(n=1)
+        assert ((await Archive.get(doc.key)).n, (await Doc.get(doc.key)).n) == (9, 1)
+    finally:
+        await twin.delete()
+        await elsewhere.aclose()
+
+
+async def test_another_client_of_the_same_database(clean, doc, other):
+    """What a task holds goes along with its writes by whatever client, where that is one of the same database."""
+    twin = await other.get(doc.key)
+    block = doc.lock(lease=60)
+    await block.__aenter__()
+    with pytest.raises(UsageError, match="already holds"):
+        await enter(other, doc.key)
+    await clean.delete(*await clean.keys("rapyer:*"))
+    for write in (twin, doc):
+        with pytest.raises(LockLost):
+            await write.aupdate(n=7)
+    with pytest.raises(LockLost):
+        await block.__aexit__(None, None, None)
+
+
+class Between:
+    """A proxy that asks before it passes on what a connection sends: `ask(number, data)`; False ends it."""
+
+    def __init__(self, url, ask):
+        self._port = urlsplit(url).port
+        self._ask = ask
+        self._count = 0
+        self._writers = []
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.client = Redis.from_url(f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0")
+        return self
+
+    async def __aexit__(self, *_):
+        await rapyer.teardown_rapyer()
+        await self.client.aclose()
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
+
+    async def _connected(self, reader, writer):
+        number, self._count = self._count, self._count + 1
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, up_writer]
+
+        async def up():
+            while data := await reader.read(1 << 16):
+                if not await self._ask(number, data):
+                    writer.transport.abort()
+                    break
+                up_writer.write(data)
+            up_writer.close()
+
+        async def down():
+            while data := await up_reader.read(1 << 16):
+                writer.write(data)
+            writer.close()
+
+        with suppress(OSError):
+            await asyncio.gather(up(), down())
+
+
+@pytest.fixture
+def private():
+    """A server of one's own."""
+    with redis_stack.start(private=True) as server:
+        yield server
+
+
+def bound_to(client):
+    """Return a class of documents behind this client, all with the same prefix."""
+
+    class Behind(Doc):
+        class Meta:
+            redis = client
+            lock_lease = 1.0
+
+        @classmethod
+        def class_key_initials(cls):
+            return "Behind"
+
+    return Behind
+
+
+@pytest.mark.parametrize("losses", [1, 3, 6])
+async def test_connections_lost_while_it_is_given_back(private, losses):
+    """However often the connection is lost meanwhile, a release is repeated while the lease may run."""
+    left = 0
+
+    async def ask(_, data):
+        nonlocal left
+        lost = left > 0 and b"EVALSHA" in data
+        left -= lost
+        return not lost
+
+    async with Between(private.url, ask) as between:
+        direct = Redis.from_url(private.url)
+        cls, other = bound_to(between.client), bound_to(direct)
+        doc = await cls().save()
+        with suppress(OutcomeUnknown):
+            async with doc.lock(lease=30):
+                left = losses
+        assert left == 0
+        await free(other, doc)
+        assert await direct.keys("rapyer:*") == []
+        await direct.aclose()
+
+
+async def test_asking_again_too_late(private):
+    """A question that arrives after its turn is over leaves no ticket that the lock would come to in vain."""
+    flows = asyncio.Event()
+    flows.set()
+
+    async def ask(number, _):
+        if number == 0:  # its lane; the connection on which it is woken is another
+            await flows.wait()
+        return True
+
+    async with Between(private.url, ask) as between:
+        direct = [Redis.from_url(private.url) for _ in range(2)]
+        slow, fast, third = (bound_to(client) for client in (between.client, *direct))
+        doc = await fast().save()
+        await slow.get(doc.key)
+        took = asyncio.Event()
+
+        async def late():
+            with suppress(LockLost):
+                async with slow.lock_from_key(doc.key):
+                    took.set()
+                    await asyncio.sleep(5)
+
+        async def next_one():
+            async with third.lock_from_key(doc.key):
+                await asyncio.sleep(1)
+
+        async with fast.lock_from_key(doc.key):
+            waiter = asyncio.create_task(late())
+            await queued(direct[0], doc)
+            await asyncio.sleep(0.6)
+            flows.clear()
+            following = asyncio.create_task(next_one())
+            await asyncio.sleep(1.0)  # it asks again, which does not get through
+        await took.wait()
+        await asyncio.sleep(1.15)
+        flows.set()
+        await asyncio.gather(waiter, following)
+        await free(fast, doc)
+        assert await direct[0].keys("rapyer:*") == []
+        for client in direct:
+            await client.aclose()
+
+
+def test_a_program_that_ends_while_it_asks(stack, recwarn):
+    """Those who do not wait open no connection for being woken, however the program ends."""
+
+    async def main():
+        client = client_of(stack.url)
+        await rapyer.init_rapyer(client)
+        doc = await Doc().save()
+        await client.aclose()
+        tasks = [asyncio.create_task(enter(Doc, doc.key, timeout=0)) for _ in range(3)]
+        await asyncio.sleep(0)
+        return tasks
+
+    for _ in range(3):
+        asyncio.run(main())
+    assert [str(warning.message) for warning in recwarn if "rapyer" in str(warning.message)] == []
