@@ -135,7 +135,7 @@ class Queues:
         had_ticket = bool(group.ticket)
         try:
             await self._wakes.ready(group.place.key)
-        except (RapyerError, RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - as in `Wake._run`
             group.fail(error)
             return
         if group.ticket and not had_ticket:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, MovedError, RedisError
+from redis.exceptions import AuthenticationError, MovedError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -135,7 +135,7 @@ class Wake:
                 connection = self._new_connection()
                 try:
                     await self._listen(connection)
-                except (RedisError, OSError) as lost:
+                except Exception as lost:  # noqa: BLE001 - a credential provider may raise anything: waiters get it
                     error = lost
                 finally:
                     self._connection = None

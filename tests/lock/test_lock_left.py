@@ -10,6 +10,9 @@ from connections import client_of
 from lock_waiters import enter, queued, start
 from lock_worker import Doc
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 
 import rapyer
 import redis_stack
@@ -349,3 +352,39 @@ def test_a_program_that_ends_while_it_asks(stack, recwarn):
     for _ in range(3):
         asyncio.run(main())
     assert [str(warning.message) for warning in recwarn if "rapyer" in str(warning.message)] == []
+
+
+class Refuses(CredentialProvider):
+    """Knows no password any more after a while."""
+
+    def __init__(self):
+        self.works = True
+
+    async def get_credentials_async(self):
+        """Return it, or fail in a way of its own."""
+        if not self.works:
+            msg = "the vault is closed"
+            raise KeyError(msg)
+        return ("default", "")
+
+    def get_credentials(self):
+        """Say that the other is to be asked."""
+        raise NotImplementedError
+
+
+async def test_a_provider_of_passwords_that_fails(private):
+    """Whatever it raises on the connection for being woken, the waiter gets it, and nobody hangs."""
+    provider = Refuses()
+    direct = Redis.from_url(private.url)
+    client = Redis.from_url(private.url, credential_provider=provider, retry=Retry(NoBackoff(), 0))
+    await direct.config_set("requirepass", "")
+    cls, other = bound_to(client), bound_to(direct)
+    doc = await cls().save()
+    async with other.lock_from_key(doc.key):
+        provider.works = False
+        with pytest.raises(KeyError, match="vault"):
+            await asyncio.wait_for(enter(cls, doc.key), 5)
+    await rapyer.teardown_rapyer()
+    assert await direct.keys("rapyer:*") == []
+    await client.aclose()
+    await direct.aclose()
