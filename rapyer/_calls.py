@@ -24,7 +24,9 @@ from rapyer._session import (
     is_careful,
     locks_on,
     milliseconds,
+    noting,
     read_ttl,
+    recorded_whole,
     recording_of,
 )
 from rapyer.config import RedisConfig
@@ -50,6 +52,20 @@ async def run(document: Document, *operations: Operation) -> list[Any] | None:
         recording.add(document, *operations)
         return None
     return await send(document, *operations)
+
+
+async def write(document: Document, operation: Operation, whole: Any) -> bool:
+    """Write a value as a whole, or collect that; blocks around it take notice.
+
+    Returns:
+        whether it was written.
+    """
+    note = noting(document, whole._steps)
+    if await run(document, operation) is None:
+        recorded_whole(document, whole)
+        return False
+    note()
+    return True
 
 
 def send(document: Document, *operations: Operation) -> Awaitable[list[Any]]:

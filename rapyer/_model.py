@@ -66,11 +66,7 @@ class AtomicRedisModel(Keyed):
             place = owner._place_of(self, self._hint)
             operation = Operation("value.set", owner._steps(), arguments, place)
         document = self._document()
-        note = _session.noting(document, self._steps)
-        written = await _calls.run(document, operation)
-        if written is not None:
-            note()
-        elif owner is None:
+        if not await _calls.write(document, operation, self) and owner is None:
             self._stand_alone()
         return self
 

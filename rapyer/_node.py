@@ -231,6 +231,7 @@ class Node(_validity.Vetted):
             if facts.judged:
                 recording.add(document, *self._set_besides(name, before))
             if facts.plans[name].followed:
+                recording.renew_at(self, name)
                 follow(getattr(self, name))
 
         def _set_besides(self, name: str, before: Mapping[str, Any]) -> Iterator[Operation]:

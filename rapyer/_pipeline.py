@@ -16,14 +16,12 @@ from rapyer import _calls, _codec, _session
 from rapyer._keys import hash_slot
 from rapyer._link import config_of
 from rapyer._ops import Operation, squash
-from rapyer.errors import CrossSlot, KeyNotFound, UsageError
+from rapyer.errors import CrossSlot, KeyNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from rapyer._link import Owner
-    from rapyer._ops import Argument
     from rapyer._path import Step
 
 
@@ -138,8 +136,11 @@ class _Recorder(_session.Recording):
         done, touched = len(self.entries), len(self._snapshots)
         models: Iterable[Any] = self.touched.values() if model is None else [model]
         snapshots = [each._snapshot() for each in models]
+        watched = None if self.watched is None else dict(self.watched)
 
         def take_back() -> None:
+            if watched:
+                self.watched = {**(self.watched or {}), **watched}
             later = self.entries[done:]
             self.entries[done:] = [entry for entry in later if model is not None and entry[0] is not model]
             for restore in (*snapshots, *(self._snapshots[touched:] if model is None else ())):
@@ -149,26 +150,23 @@ class _Recorder(_session.Recording):
 
     def completed(self) -> bool:
         """Leave out what went into other models, add what changed unseen; return whether there is anything to send."""
-        parts = self.parts
+        parts = self._all_parts()
         if parts:
             self.entries = [entry for entry in self.entries if id(entry[0]) not in parts]
         if self.watched:
-            self.entries += self._changed_in_place()
+            self.settle()
         return bool(self.entries)
 
-    def _changed_in_place(self) -> Iterator[tuple[Any, Operation]]:
-        gone = _deleted(self.entries)
-        for owner, met_at, value, before in (self.watched or {}).values():
-            document = owner._document()
-            try:
-                place = owner._place_of(value, met_at)
-                steps = owner._steps()
-            except UsageError:
-                continue  # what it was in is no longer in the document
-            if id(document) in gone or not owner._holds(place, value):
-                continue
-            if _written(owner, place, value) != before:
-                yield document, Operation("value.set", steps, owner._encode(place, value), place)
+    def _all_parts(self) -> set[int]:
+        """Return the models that are parts of others by now; a block around this one may have met what they are in."""
+        parts: set[int] = set()
+        recording: Any = self
+        while recording is not None:
+            parts |= recording.parts or set()
+            for owner, _, value, _ in (recording.watched or {}).values():
+                parts |= owner._document()._parts_in(value)
+            recording = recording.outer
+        return parts
 
     def put_back(self) -> None:
         """Make every model what it was."""
@@ -259,22 +257,6 @@ class _Twins:
     def of(self, document: Any) -> Sequence[Any]:
         """Return all models of a document."""
         return self._models[document.key] if self._first else (document,)
-
-
-def _written(owner: Owner, place: Step, value: Any) -> tuple[Argument, ...] | None:
-    try:
-        return owner._written(place, value)
-    except ValueError:
-        return None  # it was valid when the block met it
-
-
-def _deleted(entries: Iterable[tuple[Any, Operation]]) -> set[int]:
-    """Return the documents that are gone afterwards."""
-    gone: set[int] = set()
-    for document, operation in entries:
-        if operation.touches is None:
-            (gone.add if operation.script == "document.delete" else gone.discard)(id(document))
-    return gone
 
 
 def _outcome(operation: Operation) -> bytes | None:

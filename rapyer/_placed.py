@@ -191,7 +191,9 @@ class Placed(BaseModel):
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Return a deep copy with the same pk and no place in another document."""
-        return _with_pk_of(self, super().__deepcopy__(memo))
+        inside = bool(memo) and own_pk(self) is None  # of something that is copied, and never asked for a key
+        copy = super().__deepcopy__(memo)
+        return copy if inside else _with_pk_of(self, copy)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle the linked form of a plain model by the plain model's name."""

@@ -20,15 +20,16 @@ import msgspec
 
 from rapyer._dispatch import Care, dispatcher
 from rapyer._link import config_of
+from rapyer._ops import Operation
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rapyer._dispatch import Dispatcher
     from rapyer._link import Document, Owner
-    from rapyer._ops import Argument, Operation
+    from rapyer._ops import Argument
     from rapyer._path import Step, Steps
 
 
@@ -94,9 +95,68 @@ class Recording:
             self.parts = set() if self.parts is None else self.parts
             self.parts |= document._parts_in(value)
 
+    def renew(self, whole: Any) -> None:
+        """Take notice that a value was recorded as a whole, and so were the plain values in it, as they are now."""
+        for key, (owner, met_at, value, _) in self._watched_in(whole):
+            with suppress(UsageError, ValueError):
+                self.watched[key] = (owner, met_at, value, owner._written(met_at, value))  # type: ignore[index]
+
+    def renew_at(self, owner: Any, place: Step) -> None:
+        """Take notice of the same for a field that was assigned."""
+        value = owner.__dict__.get(place)
+        key = (id(owner), place, id(value))
+        if self.watched and key in self.watched:
+            self.watched[key] = (owner, place, value, owner._written(place, value))
+
+    def settle(self, whole: Any = None) -> None:
+        """Collect what changed in place so far, in this value or anywhere."""
+        gone = _deleted(self.entries)
+        for key, (owner, met_at, value, before) in self._watched_in(whole):
+            document = owner._document()
+            try:
+                place = owner._place_of(value, met_at)
+                steps = owner._steps()
+            except UsageError:
+                continue  # what it was in is no longer in the document
+            if id(document) in gone or not owner._holds(place, value):
+                continue
+            now = _written(owner, place, value)
+            if now != before:
+                self.entries.append((document, Operation("value.set", steps, owner._encode(place, value), place)))
+                self.watched[key] = (owner, met_at, value, now)  # type: ignore[index, assignment]
+
+    def _watched_in(self, whole: Any) -> list[tuple[Any, tuple[Any, Step, Any, Any]]]:
+        watched = list(self.watched.items()) if self.watched else []
+        return watched if whole is None else [entry for entry in watched if _is_within(entry[1][0], whole)]
+
     def add(self, document: Document, *operations: Operation) -> None:
         """Collect operations in order."""
         self.entries += [(document, operation) for operation in operations]
+
+
+def _is_within(value: Any, whole: Any) -> bool:
+    """Whether a value is another one, or stands in it, at any depth."""
+    while value is not None:
+        if value is whole:
+            return True
+        value = getattr(value, "_owner", None)
+    return False
+
+
+def _written(owner: Owner, place: Step, value: Any) -> tuple[Argument, ...] | None:
+    try:
+        return owner._written(place, value)
+    except ValueError:
+        return None  # it was valid when the block met it
+
+
+def _deleted(entries: Iterable[tuple[Any, Operation]]) -> set[int]:
+    """Return the documents that are gone afterwards."""
+    gone: set[int] = set()
+    for document, operation in entries:
+        if operation.touches is None:
+            (gone.add if operation.script == "document.delete" else gone.discard)(id(document))
+    return gone
 
 
 _recording: ContextVar[Recording | None] = ContextVar("rapyer_recording", default=None)
@@ -147,6 +207,13 @@ def recording_of(document: Document) -> Recording | None:
     if found is not None and identity not in found.touched:
         found.touch(document)
     return found
+
+
+def recorded_whole(document: Document, whole: Any) -> None:
+    """Take notice that the running task's block has recorded a value as a whole."""
+    recording = recording_of(document)
+    if recording is not None and recording.watched:
+        recording.renew(whole)
 
 
 def recordings() -> Iterator[Recording]:

@@ -229,10 +229,7 @@ class RedisType(Linked):
             self._check_key_stays()
         owner, place = self._standing()
         operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
-        document = self._document()
-        note = _session.noting(document, self._steps)
-        if await _calls.run(document, operation) is not None:
-            note()
+        await _calls.write(self._document(), operation, self)
         return self
 
     async def load(self) -> Any:

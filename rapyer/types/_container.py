@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _session
 from rapyer._ops import Operation
+from rapyer.errors import UsageError
 from rapyer.types._base import PLAIN, Plan, RedisType, decode, elsewhere, follow, remembered
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ class Container(RedisType):
         raise NotImplementedError  # pragma: no cover
 
     def _guards(self, _: Step) -> bool:
-        owner, place = self._standing()
+        try:
+            owner, place = self._standing()
+        except UsageError:
+            return self._element.restricted  # it was replaced: nothing is written by it any more
         return self._element.restricted or owner._guards(place)
 
     def _vet(self, place: Step, value: Any) -> None:
@@ -151,6 +155,14 @@ class Container(RedisType):
             owner, place = self._linked(), self._place()
             operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
             recording.add(self._document(), operation)
+            recording.renew(self)
+
+    def _settle(self) -> None:
+        """Have what changed in place in here recorded before an operation that goes by the elements' values."""
+        if self._element.followed:
+            recording = self._recording()
+            if recording is not None:
+                recording.settle(self)
 
     def _truth(
         self, local: Callable[[Any], Any], script: str, *arguments: Argument, member: Step | None = None
@@ -195,9 +207,12 @@ class Recorded:
         self.value = value
 
 
-def is_there(value: Any, present: Any) -> bool:
-    """Whether what is assigned to a place is what stands there already: what an in-place operator gives back."""
-    return value is present and hasattr(value, "_follow")
+def stays(value: Any, plan: Plan) -> bool:
+    """Whether nothing is to be done where what is assigned to a place stands there already.
+
+    So it is with what an in-place operator gives back, and with what a pipeline compares at its end.
+    """
+    return hasattr(value, "_follow") or (plan.changeable and value.__class__ not in PLAIN)
 
 
 def adopt(present: Any, new: Any, owner: Owner, place: Step) -> Any:
@@ -220,4 +235,4 @@ def plain_copy(value: Any) -> Any:
     return value if copy is None else copy(deep=True)
 
 
-__all__ = ["PLAIN", "UNLINKED", "Container", "Recorded", "adopt", "is_there", "plain_copy"]
+__all__ = ["PLAIN", "UNLINKED", "Container", "Recorded", "adopt", "plain_copy", "stays"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from rapyer import _ops, _session
 from rapyer.errors import UsageError
-from rapyer.types._container import PLAIN, UNLINKED, Container, Recorded, adopt, is_there, plain_copy
+from rapyer.types._container import PLAIN, UNLINKED, Container, Recorded, adopt, plain_copy, stays
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
@@ -135,7 +135,7 @@ class RedisDict(Container, dict[str, T]):
         """Set one entry; inside `pipeline()` of whatever the dict is in Redis."""
         key = _checked(key)
         present = dict.get(self, key)
-        if value is present and is_there(value, present):  # both, as below: the first saves most of the calls
+        if value is present and stays(value, self._element):  # both, as below: the first saves most of the calls
             return
         valid = self._valid(value)
         if value.__class__ in PLAIN or not self._remembered(value, key, present):

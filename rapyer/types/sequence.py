@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args, overload
 
 from rapyer.errors import UsageError
-from rapyer.types._container import UNLINKED, Container, Recorded, adopt, is_there, plain_copy
+from rapyer.types._container import UNLINKED, Container, Recorded, adopt, plain_copy, stays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -144,6 +144,7 @@ class RedisList(Container, list[T]):
         """Remove the first equal element; inside `pipeline()` of whatever the list is in Redis."""
         present = self._as_here(self._valid(value))
         self._put_aside()
+        self._settle()
         list.remove(self, present)
         self._record("list.remove", lambda: (self._element.dump(present), "0"))
 
@@ -183,7 +184,7 @@ class RedisList(Container, list[T]):
             return
         place = index.__index__()
         present = list.__getitem__(self, place)
-        if is_there(value, present):
+        if value is present and stays(value, self._element):
             return
         valid = self._valid(value)
         if not self._remembered(value, place % len(self), present):
@@ -280,6 +281,7 @@ class RedisList(Container, list[T]):
             ValueError: there is none; nothing is changed.
         """
         present = self._as_here(self._valid(value))
+        self._settle()
         await self._truth(lambda it: list.remove(it, present), "list.remove", self._element.dump(present), "0")
         return self
 
