@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rapyer._dispatch import FAILURES
-from rapyer._tasks import Errands
+from rapyer._tasks import heard
 from rapyer.errors import RapyerError
 
 if TYPE_CHECKING:
@@ -30,10 +30,9 @@ class Census:
         note: has the server note a number; that it cannot is no harm.
     """
 
-    def __init__(self, count: Callable[[str], int], note: Callable[[str, int], Awaitable[None]]) -> None:
+    def __init__(self, count: Callable[[str], int], note: Callable[[str, int], Awaitable[object]]) -> None:
         self._count = count
         self._note = note
-        self._start = Errands("rapyer-census").start
         self._due: set[str] = set()
         self._noted: dict[str, int] = {}
 
@@ -54,8 +53,6 @@ class Census:
         if waiting:
             self._noted[lock_key] = waiting
         if waiting != noted:
-            self._start(self._tell(lock_key, waiting))
-
-    async def _tell(self, lock_key: str, waiting: int) -> None:
-        with suppress(RapyerError, *FAILURES):
-            await self._note(lock_key, waiting)
+            # Without a task: at the end of a program there may be no turn left for one.
+            with suppress(RapyerError, *FAILURES):
+                asyncio.ensure_future(self._note(lock_key, waiting)).add_done_callback(heard)

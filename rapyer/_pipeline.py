@@ -130,6 +130,8 @@ class _Recorder(_session.Recording):
     def touch(self, document: Any) -> None:
         super().touch(document)
         self._snapshots.append(document._snapshot())
+        if (self.watched or self.outer) and document._is_free():
+            self.parts = self._all_parts()  # it may have been put into a plain value, and be taken out again
 
     def savepoint(self, model: Any) -> Callable[[], None]:
         """Return what takes back all that is done from now on, to this model or, for None, to any."""

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from rapyer import _log
 from rapyer._dispatch import Where
+from rapyer._tasks import heard
 from rapyer.errors import OutcomeUnknown, RapyerError
 
 if TYPE_CHECKING:
@@ -100,9 +101,10 @@ class LockScripts:
         )
         return answer
 
-    async def note(self, lock_key: str, waiting: int) -> None:
+    def note(self, lock_key: str, waiting: int) -> Awaitable[object]:
         """Note how many wait here."""
-        await self._call("lock.note", (lock_key,), (self._channel(lock_key), str(waiting)), "$")
+        answer: Awaitable[object] = self._call("lock.note", (lock_key,), (self._channel(lock_key), str(waiting)), "$")
+        return answer
 
     def _call(
         self,
@@ -137,7 +139,7 @@ class Releasing:
         except RedisError as error:
             answer = asyncio.get_running_loop().create_future()
             answer.set_exception(error)
-        answer.add_done_callback(_heard)
+        answer.add_done_callback(heard)
         return answer
 
     async def outcome(self) -> tuple[bool, Given | None]:
@@ -153,12 +155,6 @@ class Releasing:
                 doubtful, answer = True, asyncio.ensure_future(self._again())
             else:
                 return doubtful, given[0] if given else None
-
-
-def _heard(answer: asyncio.Future[Any]) -> None:
-    """Take notice of an error that nobody may ask for."""
-    if not answer.cancelled():
-        answer.exception()
 
 
 @contextmanager

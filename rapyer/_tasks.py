@@ -24,6 +24,12 @@ async def a_while(task: asyncio.Task[None], seconds: float) -> None:
     await asyncio.wait([task], timeout=seconds)
 
 
+def heard(answer: asyncio.Future[Any]) -> None:
+    """Take notice of an error that nobody may ask for; a callback of what is done."""
+    if not answer.cancelled():
+        answer.exception()
+
+
 class Errands:
     """Tasks that go on whether somebody waits for them or not.
 

@@ -16,6 +16,7 @@ from redis.credentials import CredentialProvider
 
 import rapyer
 import redis_stack
+from rapyer import _census
 from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, UsageError
 
 SAVES = pytest.mark.parametrize("saves", [False, True], ids=["release", "save"])
@@ -388,3 +389,24 @@ async def test_a_provider_of_passwords_that_fails(private):
     assert await direct.keys("rapyer:*") == []
     await client.aclose()
     await direct.aclose()
+
+
+def test_waiters_are_counted_as_the_program_ends(stack, monkeypatch, caplog, recwarn):
+    """The note of how many wait, which is sent after a while, may fall due at any moment, the very last included."""
+
+    async def main(seconds):
+        client = client_of(stack.url)
+        await rapyer.init_rapyer(client)
+        doc = await Doc().save()
+        await client.aclose()
+        monkeypatch.setattr(_census, "AFTER", seconds)
+        tasks = [asyncio.create_task(enter(Doc, doc.key)) for _ in range(3)]
+        async with doc.lock():
+            await asyncio.sleep(0.02)
+            await asyncio.sleep(seconds)
+        return tasks
+
+    for seconds in (0.0, 0.0005, 0.001, 0.002, 0.005):
+        asyncio.run(main(seconds))
+    assert [record.message for record in caplog.records if "destroyed" in record.message] == []
+    assert [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)] == []

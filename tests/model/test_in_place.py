@@ -213,6 +213,24 @@ async def test_models_in_plain_values(bound, inside):
     assert [item.n for item in (await Doc.get(doc.key)).queue] == [2, 12, 15]
 
 
+async def test_models_that_left_plain_values(bound):
+    """One that was put into a plain value, changed, and taken out again is no document of its own."""
+    doc = await fresh(queue=deque([Item(n=1)]))
+    async with rapyer.pipeline():
+        doc.queue.appendleft(Item(n=2))
+        doc.queue[0].n += 1
+        doc.queue.popleft()
+        doc.queue[0].n += 1
+    assert [item.n for item in (await Doc.get(doc.key)).queue] == [2]
+    async with doc.pipeline():
+        held = doc.queue
+        doc.queue.append(Item(n=5))
+        async with rapyer.pipeline():
+            held[1].n += 1
+            held[1] = Item(n=9)
+    assert [item.n for item in (await Doc.get(doc.key)).queue] == [2, 9]
+
+
 async def test_models_in_plain_values_of_a_copy(bound):
     """So it is with those of a deep copy."""
     doc = (await fresh(queue=deque([Item(n=1)]))).model_copy(deep=True)
