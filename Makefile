@@ -80,4 +80,4 @@ build: $(READY)  ## wheel and sdist, their contents, the suite (without most slo
 check: lint types lua  ## what has to pass besides the tests
 
 clean:  ## remove what the other commands made
-	@rm -rf $(VENV) dist build site .matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench.json
+	@rm -rf $(VENV) dist build site .matrix .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench.json .coverage

@@ -47,6 +47,7 @@ class AtomicRedisModel(Keyed):
         Raises:
             KeyNotFound: only nested: the document is gone; nothing is recreated.
             PathNotFound: only nested: what the model is in is gone.
+            IndexError: only nested: the list that it is an element of got shorter.
             WrongType: the key holds something that is no document.
             pydantic.ValidationError: what changed in place here would not validate; nothing is written.
             LockLost: a lock this task holds on the document was lost.
@@ -81,6 +82,7 @@ class AtomicRedisModel(Keyed):
         Raises:
             KeyNotFound: there is no document.
             PathNotFound: only nested: this part is gone.
+            WrongType: the key holds something that is no document.
             CorruptDocument: what is stored does not validate, or is another key's.
         """
         owner = owner_of(self)
@@ -135,7 +137,8 @@ class AtomicRedisModel(Keyed):
         Raises:
             UsageError: `num` is no such number, this is a nested model, or its key field has no `default_factory`
                 to make new keys (or it made one that is taken).
-            OutcomeUnknown: the connection was lost before the answer, or copies could not be removed: it names them.
+            OutcomeUnknown: the connection was lost before the answer, or copies could not be removed: it names the
+                first five.
             NotReplicated: fewer replicas than `Meta.min_replicas` had the copies in time; they were removed.
         """
         self._check_root("duplicate()", "duplicate the document")

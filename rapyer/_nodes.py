@@ -231,7 +231,8 @@ class Cluster:
             if likely:
                 self._adopt(max(likely, key=self._shared))
                 return
-            if isinstance(failure, RedisClusterException) or not isinstance(failure, PASSING):
+            silent = not str(failure)  # as asyncio's own timeout is, which is an OSError from Python 3.11 on
+            if silent or isinstance(failure, RedisClusterException) or not isinstance(failure, PASSING):
                 raise RedisConnectionError(str(failure) or "no node answers") from failure
             raise failure
         finally:

