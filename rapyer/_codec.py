@@ -195,6 +195,21 @@ def depth(text: bytes) -> int:
     return deepest
 
 
+#: What to say of text that UTF-8 cannot hold.
+HALF = "text with half a surrogate pair cannot be stored: use bytes, or text.encode(errors='replace').decode()"
+
+
+def is_whole(text: str) -> bool:
+    """Whether text can be sent."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def cut_out(text: bytes | None, steps: Steps) -> bytes | None:
     """Return the text of the value at a place inside a JSON text, None where there is nothing."""
     for step in steps:

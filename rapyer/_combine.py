@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import ClusterCrossSlotError, NoPermissionError, ResponseError
 
+from rapyer._codec import is_whole
 from rapyer._lane import own_error
 from rapyer._pack import pack
 from rapyer._refused import final
@@ -116,7 +117,7 @@ class Group:
         There is none among those that nobody waits for, nor where tries are partly used up. A full group is written.
         """
         document, futures = self.keys[0], self._futures
-        if key != document and not (key.isascii() or _has_bytes(key)):
+        if key != document and not is_whole(key):
             return False
         if futures is None:
             first = self.future
@@ -231,14 +232,6 @@ def _is_of_keys(error: BaseException) -> bool:
         return True
     # Older versions of redis-py tell only a cluster's client of the class.
     return isinstance(error, ResponseError) and str(error).startswith("CROSSSLOT")
-
-
-def _has_bytes(word: str) -> bool:
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _packed(name: str, key: str, head: Sequence[Argument], amount: Argument) -> bytes:

@@ -16,7 +16,7 @@ import sys
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _calls, _keys, _log, _session
+from rapyer import _calls, _codec, _keys, _log, _session
 from rapyer._dispatch import Care, dispatcher, dispatchers
 from rapyer._group import Place
 from rapyer._link import config_of
@@ -246,6 +246,9 @@ def _cancelling(task: Any) -> int:
 
 @lru_cache(maxsize=1024)
 def _place(key: str, action: str, lease: float, ttl: float | None) -> Place:
+    if not _codec.is_whole(action):
+        msg = f"a lock cannot be called {action!r}: {_codec.HALF}"
+        raise UsageError(msg)
     lock_key, queue_key = _keys.lock_key(key, action), _keys.queue_key(key, action)
     return Place(key, action, lock_key, queue_key, lease, _session.milliseconds(lease), _session.milliseconds(ttl))
 

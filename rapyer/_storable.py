@@ -169,9 +169,22 @@ def _tuple(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: st
 
 def _dict(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     # As text in front of a colon, such a key is not read back.
-    if schema.get("keys_schema", {}).get("type") in _UNREADABLE_KEYS:
+    keys = schema.get("keys_schema", {}).get("type", "any")
+    if keys in _UNREADABLE_KEYS:
         raise unstorable(name)
-    return _rework_parts(schema, handler, base, name)
+    result = _rework_parts(schema, handler, base, name)
+    if keys == "str" or keys.startswith("function-"):  # others are no text, or refused by what writes them
+        inner = result["keys_schema"]
+        checked = core_schema.no_info_after_validator_function(_whole_text, inner, metadata=dict(_OWN))
+        result["keys_schema"] = core_schema.json_or_python_schema(json_schema=inner, python_schema=checked)
+    return result
+
+
+def _whole_text(value: Any) -> Any:
+    """Refuse a key that Pydantic would write as another one; JSON text has none."""
+    if isinstance(value, str) and not _codec.is_whole(value):
+        raise ValueError(_codec.HALF)
+    return value
 
 
 _UNREADABLE_KEYS = frozenset({"tuple", "frozenset", "model", "dataclass"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
-from rapyer import _ops, _session
-from rapyer.errors import UsageError
+from rapyer import _codec, _ops, _session
+from rapyer.errors import OutOfRange, UsageError
 from rapyer.types._container import PLAIN, UNLINKED, Container, Recorded, adopt, plain_copy, stays
 
 if TYPE_CHECKING:
@@ -129,11 +129,26 @@ class RedisDict(Container, dict[str, T]):
         for key, value in list(dict.items(self)):
             self._touch(key, value)
 
+    def _checked(self, key: Any) -> str:
+        """Return a key as it is stored.
+
+        Raises:
+            TypeError: it is no text.
+            OutOfRange: it is no text that can be sent.
+        """
+        if not isinstance(key, str):
+            msg = f"keys of a dict in a document are text, not {type(key).__name__}: use str(key)"
+            raise TypeError(msg)
+        text: str = _exact(key)
+        if not _codec.is_whole(text):
+            raise ValueError(_codec.HALF) if self._owner is None else OutOfRange(self.key, self.json_path, _codec.HALF)
+        return text
+
     # -- Python's mutators -----------------------------------------------------------------------------------------
 
     def __setitem__(self, key: str, value: T) -> None:
         """Set one entry; inside `pipeline()` of whatever the dict is in Redis."""
-        key = _checked(key)
+        key = self._checked(key)
         present = dict.get(self, key)
         if value is present and stays(value, self._element):  # both, as below: the first saves most of the calls
             return
@@ -206,7 +221,7 @@ class RedisDict(Container, dict[str, T]):
         return self
 
     def _valid_entries(self, given: Entries[T], /, **more: T) -> dict[str, Any]:
-        entries = [(_checked(key), value) for key, value in dict(given, **more).items()]
+        entries = [(self._checked(key), value) for key, value in dict(given, **more).items()]
         return {key: self._valid(value) for key, value in entries}
 
     def _update_operations(self, entries: dict[str, Any]) -> list[Operation]:
@@ -232,7 +247,7 @@ class RedisDict(Container, dict[str, T]):
             PathNotFound, WrongType: there is no object at this place any more.
             LockLost, OutcomeUnknown: as for every write.
         """
-        key = _checked(key)
+        key = self._checked(key)
         valid = self._valid(value)
         arguments = self._element.arguments(valid, self, key)
         await self._truth(lambda it: dict.__setitem__(it, key, valid), "map.set_item", *arguments, member=key)
@@ -244,7 +259,7 @@ class RedisDict(Container, dict[str, T]):
         Raises:
             KeyError: there is none in Redis; nothing is changed.
         """
-        key = _checked(key)
+        key = self._checked(key)
         await self._truth(lambda it: dict.__delitem__(it, key), "map.delete_item", member=key)
         return self
 
@@ -265,7 +280,7 @@ class RedisDict(Container, dict[str, T]):
 
         One round trip, one script (`map.pop`), atomic: no two callers get the same entry. See `aset_item`.
         """
-        key = _checked(key)
+        key = self._checked(key)
         answer = await self._truth(lambda it: dict.pop(it, key, default), "map.pop", member=key)
         if isinstance(answer, Recorded):
             return plain_copy(answer.value)
@@ -292,19 +307,6 @@ class RedisDict(Container, dict[str, T]):
     if TYPE_CHECKING:
 
         def __iter__(self) -> Iterator[str]: ...
-
-
-def _checked(key: Any) -> str:
-    """Return a key as it is stored.
-
-    Raises:
-        TypeError: it is no text.
-    """
-    if not isinstance(key, str):
-        msg = f"keys of a dict in a document are text, not {type(key).__name__}: use str(key)"
-        raise TypeError(msg)
-    text: str = _exact(key)
-    return text
 
 
 def _exact(key: Any) -> Any:

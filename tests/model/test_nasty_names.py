@@ -1,8 +1,12 @@
 """Dict keys are any text, and each names that one entry and nothing else, in every operation."""
 
+from typing import Annotated
+
 import pytest
+from pydantic import AfterValidator
 
 from rapyer import AtomicRedisModel
+from rapyer.errors import UsageError
 from rapyer.fields import Key
 
 NAMES = [
@@ -142,4 +146,52 @@ async def test_pk(bound, name):
         one.n += 1
         one.n //= 1
     assert await one.n.load() == 2
+    assert await bound.keys("rapyer:*") == []
+
+
+HALF = "x\ud800"
+
+
+class Held(AtomicRedisModel):
+    """Dicts of several types."""
+
+    names: dict[str, int] = {}
+    inner: dict[str, dict[str, int]] = {}
+    short: dict[Annotated[str, AfterValidator(str.strip)], int] = {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda held: held.aupdate(names={HALF: 1}),
+        lambda held: held.aupdate(inner={"a": {HALF: 1}}),
+        lambda held: held.aupdate(short={HALF: 1}),
+        lambda held: held.names.aset_item(HALF, 1),
+        lambda held: held.names.aupdate({HALF: 1}),
+        lambda held: held.inner.aset_item("a", {HALF: 1}),
+        lambda held: setattr(held, "names", {HALF: 1}),
+        lambda held: held.names.__setitem__(HALF, 1),
+        lambda held: held.names.update({HALF: 1}),
+        lambda held: held.names.setdefault(HALF, 1),
+        lambda _: Held(names={HALF: 1}),
+    ],
+)
+async def test_a_key_that_is_half_a_letter(bound, stored, change):
+    """A key that UTF-8 cannot hold, which Pydantic would write as another one, is refused; nothing is written."""
+    held = await Held(names={"\ufffd": 1}).save()
+    with pytest.raises(ValueError, match="half a surrogate pair"):
+        await change(held)
+    with pytest.raises(ValueError, match="half a surrogate pair"):
+        async with held.pipeline():
+            await change(held)
+    await held.save()
+    assert await stored(held.key) == {"names": {"\ufffd": 1}, "inner": {}, "short": {}}
+
+
+async def test_a_lock_that_is_called_half_a_letter(bound):
+    """So is such a name of a lock."""
+    held = await Held().save()
+    with pytest.raises(UsageError, match="half a surrogate pair"):
+        async with held.lock(HALF):
+            pass
     assert await bound.keys("rapyer:*") == []
