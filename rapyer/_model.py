@@ -181,6 +181,7 @@ class AtomicRedisModel(Keyed):
             pydantic.ValidationError: a value does not fit; nothing is changed, here or there.
             KeyNotFound: the document is gone; nothing is recreated, and nothing changed here.
             PathNotFound, WrongType: only nested: this part is gone or something else.
+            OutOfRange: a value cannot be stored exactly, as in an `Any` field.
             LockLost, OutcomeUnknown: as for every write.
         """
         self._check_fields(kwargs)
@@ -222,6 +223,7 @@ class AtomicRedisModel(Keyed):
             KeyNotFound: the document is gone; nothing is recreated.
             PathNotFound, WrongType, OutOfRange, IndexError, KeyError, ValueError, ZeroDivisionError: an operation was
                 refused; none of the block was written.
+            CorruptDocument: what is stored, on entry or after the block, does not validate.
             LockLost, OutcomeUnknown: as for every write.
         """
         return Pipeline(self._document(), self, ignore_if_deleted=ignore_if_deleted)
@@ -254,7 +256,10 @@ class AtomicRedisModel(Keyed):
             LockTimeout: the lock was not to be had in time.
             LockLost: the lease had ended when the block wrote; nothing was written.
             KeyNotFound: there is no document; the lock is released.
-            UsageError: this task holds the lock already.
+            WrongType: the key holds something that is no document; the lock is released.
+            CorruptDocument: what is stored does not validate; the lock is released.
+            UsageError: this task holds the lock already, the block is in use, or a nested model is no part of its
+                document any more.
         """
         document = self._document()
         options = LockOptions(save_at_end, timeout, lease)

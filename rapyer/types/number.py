@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _codec, _session
@@ -144,7 +145,7 @@ class RedisFloat(Immutable, float):
             the new number.
 
         Raises:
-            OutOfRange: the result is not finite; nothing is written.
+            OutOfRange: the amount or the result is no finite double; nothing is written.
             KeyNotFound: the document is gone; nothing is recreated.
             PathNotFound, WrongType: there is no number at this place any more.
             LockLost, OutcomeUnknown: as for every write.
@@ -152,16 +153,24 @@ class RedisFloat(Immutable, float):
         """
         if self._of_key:
             self._check_key_stays()
-        self._check(float(amount))
+        amount = self._double(amount)
         recording = self._recording()
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
-            return self._recorded(recording, self._checked_sum(amount), "number.increase_double", repr(float(amount)))
+            return self._recorded(recording, self._checked_sum(amount), "number.increase_double", repr(amount))
         owner, place = self._standing()
         if owner._guarded:
             self._vet(self._checked_sum(amount))
-        reply = await _calls.change(owner, place, "number.increase_double", repr(float(amount)))
+        reply = await _calls.change(owner, place, "number.increase_double", repr(amount))
         return self._taken(owner, place, reply[0])
+
+    def _double(self, amount: float) -> float:
+        try:
+            double = float(amount)
+        except OverflowError:  # of an integer
+            double = math.inf
+        self._check(double)
+        return double
 
     def _checked_sum(self, amount: float) -> float:
         result = float(self) + amount

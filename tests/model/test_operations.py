@@ -294,3 +294,12 @@ async def test_an_index_far_outside(bound, stored, index):
     fields = await Fields().save()
     assert await fields.items.ainsert(index, 9) == ([9, 1, 2, 3] if index < 0 else [1, 2, 3, 9])
     assert (await stored(fields.key))["items"] == fields.items
+
+
+@pytest.mark.parametrize("amount", [10**400, -(10**400), float("inf"), float("nan")])
+async def test_an_amount_that_is_no_double(bound, stored, amount):
+    """Of an integer that no double holds a double refuses to be increased, as of what is not finite."""
+    fields = await Fields().save()
+    with pytest.raises(OutOfRange):
+        await fields.f.increase(amount)
+    assert (await stored(fields.key))["f"] == fields.f == 0.5
