@@ -100,28 +100,23 @@ class LockBlock(Generic[M]):
         if self._in_use:
             msg = "this block is in use: call lock() again for another one"
             raise UsageError(msg)
-        self._in_use = True
+        self._in_use, lock = True, None
         try:
-            return await self._enter()
-        except BaseException:
-            self._in_use = False
-            raise
-
-    async def _enter(self) -> M:
-        cls, (save, timeout, lease) = self._cls, self._options
-        client = _session.bound_client(cls.Meta, cls)
-        key = self._key()
-        if save and _session.is_recording():
-            self._check_not_recorded(key)
-        lock = Lock(client, cls.Meta, key, self._action, timeout, lease)
-        text = await lock.acquire()
-        try:
+            cls, (save, timeout, lease) = self._cls, self._options
+            client = _session.bound_client(cls.Meta, cls)
+            key = self._key()
+            if save and _session.is_recording():
+                self._check_not_recorded(key)
+            lock = Lock(client, cls.Meta, key, self._action, timeout, lease)
+            text = await lock.acquire()
             target = self._refresh(lock.place.key, text)
             if save:
                 self._baseline = _content.Baseline(self._document._dump, text)
                 _session.begin_saving(self._document, self._baseline)
         except BaseException:
-            await lock.abandon()
+            self._in_use = False
+            if lock is not None:
+                await lock.abandon()
             raise
         self._lock = lock
         return target
@@ -149,12 +144,6 @@ class LockBlock(Generic[M]):
         lock, self._lock = self._lock, None
         if lock is None:
             return
-        try:
-            await self._leave(lock, kind, error)
-        finally:
-            self._in_use = False
-
-    async def _leave(self, lock: Lock, kind: type[BaseException] | None, error: BaseException | None) -> None:
         baseline, self._baseline = self._baseline, None
         if baseline is not None:
             _session.end_saving(self._document, baseline)
@@ -165,11 +154,14 @@ class LockBlock(Generic[M]):
                 if baseline is not None:
                     # What a block around this one has nothing left to save of.
                     _session.agrees(self._document, (), baseline.sent)
-                return
+            else:
+                await lock.part(error)
         except BaseException as failed:
-            await lock.part(failed)
+            if kind is None:
+                await lock.part(failed)
             raise
-        await lock.part(error)
+        finally:
+            self._in_use = False
 
     def _changes(self, baseline: _content.Baseline) -> list[Operation]:
         """Return what is to be saved."""

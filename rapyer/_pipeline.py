@@ -152,7 +152,7 @@ class _Recorder(_session.Recording):
 
     def completed(self) -> bool:
         """Leave out what went into other models, add what changed unseen; return whether there is anything to send."""
-        parts = self._all_parts()
+        parts = self._all_parts() if self.parts or self.watched or self.outer else None
         if parts:
             self.entries = [entry for entry in self.entries if id(entry[0]) not in parts]
         if self.watched:
