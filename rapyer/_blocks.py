@@ -153,7 +153,7 @@ class LockBlock(Generic[M]):
                 await lock.save_and_release(self._document, [] if baseline is None else self._changes(baseline))
                 if baseline is not None:
                     # What a block around this one has nothing left to save of.
-                    _session.agrees(self._document, (), baseline.sent)
+                    _session.agrees(self._document, (), baseline.sent, b"")
             else:
                 await lock.part(error)
         except BaseException as failed:

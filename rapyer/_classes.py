@@ -153,33 +153,31 @@ class Assigning:
 
     Attributes:
         keys: the fields that the key is made of.
-        stored: the names that are stored.
+        stored: the names that are stored, or could be.
+        local: the fields that are not stored.
         alone: the fields whose assignment is nothing but their validation.
         judged: whether there are validators of the whole model.
         plans: the fields' plans.
     """
 
-    __slots__ = ("alone", "judged", "keys", "plans", "stored")
+    __slots__ = ("alone", "judged", "keys", "local", "plans", "stored")
 
     def __init__(self, cls: Any) -> None:
         config, fields = cls.model_config, cls.__pydantic_fields__
         self.keys: frozenset[str] = cls._key_fields
-        local = frozenset(name for name, field in fields.items() if field.exclude)
-        self.stored = _AnyNameBut(local) if config.get("extra") == "allow" else frozenset(fields) - local
+        self.stored = _AnyName() if config.get("extra") == "allow" else frozenset(fields)
+        self.local = frozenset(name for name, field in fields.items() if field.exclude)
         validated = config.get("validate_assignment") and not config.get("frozen")
         self.alone = frozenset(name for name, field in fields.items() if validated and not field.frozen)
         self.judged: bool = cls._judged
         self.plans: Plans = cls._plans
 
 
-class _AnyNameBut:
-    """The names an open model stores: whatever it is given, but for its local fields."""
-
-    def __init__(self, local: frozenset[str]) -> None:
-        self._local = local
+class _AnyName:
+    """The names an open model stores: whatever it is given."""
 
     def __contains__(self, name: str) -> bool:
-        return not name.startswith("_") and name not in self._local
+        return not name.startswith("_")
 
 
 def key_field(cls: type[Any]) -> str | None:
@@ -296,15 +294,21 @@ def check_private_names(cls: type[Any], base: type[Any]) -> None:
 _NOT_THEIRS = frozenset({"_abc_impl", "_rapyer_plain"})
 
 
+#: Keys of which it is remembered whose they are.
+MOST_KEYS = 4096
+
+
 class Models:
     """All model classes of the process, by module and name: a class that is defined again replaces the first."""
 
     def __init__(self) -> None:
         self._classes: dict[tuple[str, str], weakref.ref[Any]] = {}
+        self._owned: dict[tuple[str, str], bool] = {}
 
     def add(self, cls: type[Any]) -> None:
         """Take note of a class."""
         self._classes[cls.__module__, cls.__qualname__] = weakref.ref(cls)
+        self._owned.clear()
 
     def __iter__(self) -> Iterator[Any]:
         """Go through the classes that are still alive."""
@@ -334,6 +338,15 @@ class Models:
             return True
         longer = set(_prefixes_of(key, len(prefix) + 1))
         return all(other not in longer for _, other in self.prefixes())
+
+    def owns(self, prefix: str, key: str) -> bool:
+        """Whether that is so as far as was known when it was asked first, since the last class came: it is quick."""
+        if len(self._owned) >= MOST_KEYS:
+            self._owned.clear()
+        asked = (prefix, key)
+        if asked not in self._owned:
+            self._owned[asked] = self.belongs(prefix, key)
+        return self._owned[asked]
 
     def of_key(self, key: str) -> Any:
         """Return the class whose prefix, the longest that fits, a key has.

@@ -157,12 +157,22 @@ class Baseline:
         self._text = dump(loaded=True)
         self._stored = stored
 
-    def agrees(self, steps: Steps, text: bytes | None = None) -> None:
-        """Take the value at this place from the document as it is now, or as it was when it was this text."""
+    def agrees(self, steps: Steps, text: bytes | None = None, stored: bytes | None = None) -> None:
+        """Take the value at this place from the document as it is now, or as it was when it was this text.
+
+        Args:
+            steps: the place.
+            text: the document.
+            stored: what was read there; empty where it is not known, so that it is as it was, or more.
+        """
         # A value elsewhere in the document that cannot be written is told when the block saves.
         with suppress(PydanticSerializationError, msgspec.DecodeError):
             text = self._dump() if text is None else text
-            self._text, self._stored = _grafted(self._text, text, steps), _grafted(self._stored, text, steps)
+            self._text = _grafted(self._text, text, steps)
+            if stored is None:
+                self._stored = _grafted(self._stored, text, steps)
+            elif stored:
+                self._stored = _put(self._stored, stored, steps)
 
     def changes(self) -> list[Operation]:
         """Return the operations that make it what the document is now.
@@ -200,6 +210,17 @@ def _grafted(old: bytes, new: bytes, steps: Steps) -> bytes:
         return old
     before[step] = msgspec.Raw(_grafted(present, bytes(after[step]), rest))
     return msgspec.json.encode(before)
+
+
+def _put(old: bytes, value: bytes, steps: Steps) -> bytes:
+    """Return a JSON text with this value at a place."""
+    if not steps:
+        return value
+    for step in reversed(steps):
+        value = msgspec.json.encode({step: msgspec.Raw(value)}) if isinstance(step, str) else b""
+        if not value:
+            return old  # in a list, whose elements are not looked at
+    return _grafted(old, value, steps)
 
 
 def _changes(old: bytes, new: bytes, stored: bytes, steps: Steps = ()) -> Iterator[Operation]:

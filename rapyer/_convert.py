@@ -76,7 +76,12 @@ def _model_kind(annotation: Any, core: Any, base: type[Any]) -> type[Any] | None
     """Return the class that models of this annotation become; for a union of models whatever is one."""
     if _is_model(core):
         return core if issubclass(core, base) else linked_class(core, base)
-    return base if core is None and any(map(_is_model, map(_core_of, _members(annotation)))) else None
+    return base if core is None and any(map(_may_be_model, _members(annotation))) else None
+
+
+def _may_be_model(annotation: Any) -> bool:
+    core = _core_of(annotation)
+    return _is_model(core) or (core is None and any(map(_may_be_model, _members(annotation))))
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
@@ -118,7 +123,10 @@ def _named(annotation: Any) -> Any:
         return annotation.__value__
     arguments = dict(zip(alias.__type_params__, get_args(annotation), strict=False))
     value = alias.__value__
-    return value[tuple(arguments[parameter] for parameter in value.__parameters__)]
+    parameters = getattr(value, "__parameters__", ())
+    if parameters:
+        return value[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
+    return arguments.get(value, value) if isinstance(value, TypeVar) else value
 
 
 def _is_text_dict(origin: Any, args: tuple[Any, ...]) -> bool:

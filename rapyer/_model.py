@@ -66,9 +66,9 @@ class AtomicRedisModel(Keyed):
             self._vet_above(self)
             place = owner._place_of(self, self._hint)
             operation = Operation("value.set", owner._steps(), arguments, place)
-        document = self._document()
-        if not await _calls.write(document, operation, self) and owner is None:
+        if owner is None and _session.is_recording():
             self._stand_alone()
+        await _calls.write(self._document(), operation, self)
         return self
 
     async def load(self) -> Self:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, ValidationError
 
-from rapyer import _classes, _codec, _content, _session, _storable, _validity
+from rapyer import _classes, _codec, _collected, _content, _session, _storable, _validity
 from rapyer._ops import Operation
 from rapyer._placed import Placed, owner_of
 from rapyer._schema import FieldReaders, FieldWriters, InformedReader
@@ -24,7 +24,7 @@ from rapyer.types._base import STORAGE_CONFIG, Immutable, follow, remembered, wa
 from rapyer.types._container import PLAIN, UNLINKED, Container, adopt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
@@ -127,14 +127,15 @@ class Node(_validity.Vetted):
 
     def _decode(self, place: Step, text: bytes) -> Any:
         readers: Any = self._readers
-        reader = readers.get(place)
-        if reader is None:
-            if place not in type(self).__pydantic_fields__:
-                return json.loads(text)
-            reader = readers[place]
-        if reader.__class__ is InformedReader:
-            reader = reader.knowing(self)
-        return reader.validate_json(text, by_name=True, by_alias=False)
+        if place not in readers and place not in type(self).__pydantic_fields__:
+            return json.loads(text)
+        return self._reader(place).validate_json(text, by_name=True, by_alias=False)
+
+    def _reader(self, place: Step) -> Any:
+        """Return what validates a field."""
+        readers: Any = self._readers
+        reader = readers[place]
+        return reader.knowing(self) if reader.__class__ is InformedReader else reader
 
     def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
         return self._field_arguments(self._shadow({str(place): value}), str(place))
@@ -175,7 +176,7 @@ class Node(_validity.Vetted):
     def _become(self, key: str, text: bytes) -> None:
         """Become what Redis holds under this document's key."""
         self._take_over(self._read_content(key, text))
-        _session.agrees(self._document())
+        _session.agrees(self._document(), (), None, text)
 
     def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
         if type(new) is not type(self) or not self._takes_place(owner, place):
@@ -210,10 +211,11 @@ class Node(_validity.Vetted):
             facts, recording = self._assigning, None
             if name in facts.keys:
                 self._check_key_stays(name)
-            if _session._recording.get() is not None and name in facts.stored:
+            if _collected.recording_here.get() is not None and name in facts.stored:
                 document = self._document() if self._was_inner else self
                 recording = _session.recording_of(document)
-            done = () if recording is None or value.__class__ in PLAIN else remembered(value, self, name, present)
+            known = recording is None or value.__class__ in PLAIN or name in facts.local
+            done = () if known else remembered(value, self, name, present)
             try:
                 if name in facts.alone:
                     self.__pydantic_validator__.validate_assignment(self, name, value)
@@ -224,27 +226,41 @@ class Node(_validity.Vetted):
                 raise
             if recording is None:
                 return
+            others = self._set_besides(name, before) if facts.judged else ()
             if done:
                 recording.add(document, *done)
-            else:
+            elif name not in facts.local:
                 recording.entries.append((document, self._set_operation(name)))
-            if facts.judged:
-                recording.add(document, *self._set_besides(name, before))
+            recording.add(document, *others)
             if facts.plans[name].followed:
-                recording.renew_at(self, name)
-                follow(getattr(self, name))
+                value = getattr(self, name)
+                recording.renewed(value)
+                follow(value)
 
-        def _set_besides(self, name: str, before: Mapping[str, Any]) -> Iterator[Operation]:
-            others = filter(self._is_stored, _validity.changed_besides((name,), before, self))
-            return map(self._set_operation, others)
+        def _set_besides(self, name: str, before: Mapping[str, Any]) -> list[Operation]:
+            """Return what sets the fields that the model's validators changed with one."""
+            others = _validity.changed_besides((name,), before, self)
+            try:
+                for other in self._key_fields.intersection(others):
+                    self._check_key_stays(other)
+            except UsageError:
+                _set(self, "__dict__", before)
+                raise
+            return [self._set_operation(other) for other in others if self._is_stored(other)]
 
         def _settles(self, name: str, value: Any) -> bool:
             """Set a field that one of the model's own validators assigns, which is not asked again."""
-            mine = id(self) in _storable.settling and name in self._assigning.alone
-            if mine:
-                self.__dict__[name] = value
-                self.__pydantic_fields_set__.add(name)
-            return mine
+            if id(self) not in _storable.settling:
+                return False
+            extra = self.__pydantic_extra__
+            if name in self._assigning.alone:
+                self.__dict__[name] = self._reader(name).validate_python(value)
+            elif extra is not None and name in self._assigning.stored and not hasattr(type(self), name):
+                extra[name] = value
+            else:
+                return False
+            self.__pydantic_fields_set__.add(name)
+            return True
 
         def __getattr__(self, name: str) -> Any:
             """Return what is no field: of an open model that may be a value that changes in place."""
@@ -263,7 +279,10 @@ class Node(_validity.Vetted):
     def _follow(self, names: Iterable[str] | None = None) -> None:
         for name in type(self).__pydantic_fields__ if names is None else names:
             if self._plans[name].followed:
-                follow(getattr(self, name))
+                value = getattr(self, name)
+                if names is not None:
+                    _session.put_in(value)
+                follow(value)
 
     def _check_key_stays(self, name: str) -> None:
         if owner_of(self) is None and _session.recording_of(self._document()) is not None:
@@ -295,8 +314,9 @@ class Node(_validity.Vetted):
     def _snapshot(self) -> Callable[[], None]:
         return _content.freeze(self)
 
-    def _parts_in(self, value: Any) -> set[int]:
-        return {id(model) for model in _content.models_in(value) if isinstance(model, Placed) and model._is_free()}
+    def _parts_in(self, value: Any) -> dict[int, Any]:
+        models = _content.models_in(value)
+        return {id(model): model for model in models if isinstance(model, Placed) and model._is_free()}
 
     def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None:
         try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from rapyer import _calls, _codec, _session
+from rapyer import _calls, _codec, _collected, _session
 from rapyer._keys import hash_slot
 from rapyer._link import config_of
 from rapyer._ops import Operation, squash
@@ -78,8 +78,8 @@ class Pipeline(Generic[T]):
             except KeyNotFound:
                 if not self._ignore:
                     raise
-        self._recording = _Recorder(_session._recording.get(), model)
-        self._token = _session._recording.set(self._recording)
+        self._recording = _Recorder(_session.around(), model)
+        self._token = _collected.recording_here.set(self._recording)
         return self._target
 
     def _joins(self) -> bool:
@@ -116,7 +116,7 @@ class Pipeline(Generic[T]):
             take_back()
 
 
-class _Recorder(_session.Recording):
+class _Recorder(_collected.Recording):
     """A recording that remembers each model as it was before its first change."""
 
     __slots__ = ("_snapshots",)
@@ -138,11 +138,10 @@ class _Recorder(_session.Recording):
         done, touched = len(self.entries), len(self._snapshots)
         models: Iterable[Any] = self.touched.values() if model is None else [model]
         snapshots = [each._snapshot() for each in models]
-        watched = None if self.watched is None else dict(self.watched)
+        unwatch = self.savepoint_of_watched()
 
         def take_back() -> None:
-            if watched:
-                self.watched = {**(self.watched or {}), **watched}
+            unwatch()
             later = self.entries[done:]
             self.entries[done:] = [entry for entry in later if model is not None and entry[0] is not model]
             for restore in (*snapshots, *(self._snapshots[touched:] if model is None else ())):
@@ -159,14 +158,14 @@ class _Recorder(_session.Recording):
             self.settle()
         return bool(self.entries)
 
-    def _all_parts(self) -> set[int]:
+    def _all_parts(self) -> dict[int, Any]:
         """Return the models that are parts of others by now; a block around this one may have met what they are in."""
-        parts: set[int] = set()
+        parts: dict[int, Any] = {}
         recording: Any = self
         while recording is not None:
-            parts |= recording.parts or set()
-            for owner, _, value, _ in (recording.watched or {}).values():
-                parts |= owner._document()._parts_in(value)
+            parts |= recording.parts or {}
+            for met in recording._met_in(None):
+                parts |= met.owner._document()._parts_in(met.value)
             recording = recording.outer
         return parts
 
@@ -237,8 +236,8 @@ class _Outcomes:
             for model in (document,) if self._twins is None else self._twins.of(document):
                 model._refresh(fields)
                 if _session._saving:
-                    for place in fields:
-                        _session.agrees(model, () if place is None else (place,))
+                    for place, text in fields.items():
+                        _session.agrees(model, () if place is None else (place,), None, text)
 
 
 class _Twins:

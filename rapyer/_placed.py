@@ -158,7 +158,7 @@ class Placed(BaseModel):
         prefix = document.class_key_initials()
         key = _keys.document_key(prefix, pk)
         # A key field's value may have colons, and so may another class's prefix.
-        if pk.count(":") > (document._tag != ()) and document._key_name and not _classes.models.belongs(prefix, key):
+        if pk.count(":") > (document._tag != ()) and document._key_name and not _classes.models.owns(prefix, key):
             msg = f"key {key!r} of {type(document).__name__} is one of another class, whose longer prefix fits it"
             raise UsageError(msg)
         return key
@@ -191,9 +191,7 @@ class Placed(BaseModel):
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Return a deep copy with the same pk and no place in another document."""
-        inside = bool(memo) and own_pk(self) is None  # of something that is copied, and never asked for a key
-        copy = super().__deepcopy__(memo)
-        return copy if inside else _with_pk_of(self, copy)
+        return _with_pk_of(self, super().__deepcopy__(memo))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle the linked form of a plain model by the plain model's name."""

@@ -9,34 +9,31 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from rapyer._collected import current_task, recording_here
 from rapyer._dispatch import Care, dispatcher
 from rapyer._link import config_of
-from rapyer._ops import Operation
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
+    from rapyer._collected import Recording
     from rapyer._dispatch import Dispatcher
     from rapyer._link import Document, Owner
-    from rapyer._ops import Argument
     from rapyer._path import Step, Steps
 
 
 class Held(msgspec.Struct, eq=False):
     """A lock that a task holds, until it is `gone`: a block may be left in another task than it was entered in."""
 
-    client: Any
+    client: Any  # a weak reference: tasks that are started in the block keep this for as long as they run
     key: str
     action: str
     lock_key: str
@@ -48,151 +45,32 @@ class Held(msgspec.Struct, eq=False):
 class Saving(Protocol):
     """A block that saves at its end what changed."""
 
-    def agrees(self, steps: Steps, text: bytes | None = None) -> None:
+    def agrees(self, steps: Steps, text: bytes | None = None, stored: bytes | None = None) -> None:
         """Take notice that Redis holds at this place what the document has there, or had when it was this text."""
 
 
-class Recording:
-    """The operations collected by one `pipeline()` block.
-
-    Args:
-        outer: the recording of the block around this one.
-        document: the one it covers; None for all.
-    """
-
-    # Many of these may wait for the server at the same time: the fewer objects, the less there is to collect.
-    __slots__ = ("covered", "entries", "outer", "parts", "task", "touched", "watched")
-
-    def __init__(self, outer: Recording | None, document: Document | None) -> None:
-        self.outer = outer
-        self.task = current_task()
-        self.covered = None if document is None else id(document)
-        self.touched: dict[int, Document] = {}
-        self.entries: list[tuple[Document, Operation]] = []
-        #: Models that were put into others: what puts one in carries what was recorded of it before.
-        self.parts: set[int] | None = None
-        #: Plain values that may change in place: owner, place, the value, and how it was written when it was met.
-        self.watched: dict[Any, tuple[Owner, Step, Any, tuple[Argument, ...]]] | None = None
-
-    def end(self, token: Any) -> None:
-        """Collect nothing more; where the block is left in another context than it was entered in, there, too."""
-        self.task = None
-        with suppress(ValueError):
-            _recording.reset(token)
-
-    def touch(self, document: Document) -> None:
-        """Take notice of a document that is about to change for the first time."""
-        self.touched[id(document)] = document
-
-    def watch(self, owner: Owner, place: Step, value: Any) -> None:
-        """Take notice of a plain value that may change in place, and of the models in it."""
-        self.watched = {} if self.watched is None else self.watched
-        key = (id(owner), place, id(value))
-        if key not in self.watched:
-            with suppress(UsageError, ValueError):  # what cannot be written now is told when it is to be saved
-                self.watched[key] = (owner, place, value, owner._written(place, value))
-            document: Any = owner._document()
-            self.parts = set() if self.parts is None else self.parts
-            self.parts |= document._parts_in(value)
-
-    def renew(self, whole: Any) -> None:
-        """Take notice that a value was recorded as a whole, and so were the plain values in it, as they are now."""
-        for key, (owner, met_at, value, _) in self._watched_in(whole):
-            with suppress(UsageError, ValueError):
-                self.watched[key] = (owner, met_at, value, owner._written(met_at, value))  # type: ignore[index]
-
-    def renew_at(self, owner: Any, place: Step) -> None:
-        """Take notice of the same for a field that was assigned."""
-        value = owner.__dict__.get(place)
-        key = (id(owner), place, id(value))
-        if self.watched and key in self.watched:
-            self.watched[key] = (owner, place, value, owner._written(place, value))
-
-    def settle(self, whole: Any = None) -> None:
-        """Collect what changed in place so far, in this value or anywhere."""
-        gone = _deleted(self.entries)
-        for key, (owner, met_at, value, before) in self._watched_in(whole):
-            document = owner._document()
-            try:
-                place = owner._place_of(value, met_at)
-                steps = owner._steps()
-            except UsageError:
-                continue  # what it was in is no longer in the document
-            if id(document) in gone or not owner._holds(place, value):
-                continue
-            now = _written(owner, place, value)
-            if now != before:
-                self.entries.append((document, Operation("value.set", steps, owner._encode(place, value), place)))
-                self.watched[key] = (owner, met_at, value, now)  # type: ignore[index, assignment]
-
-    def _watched_in(self, whole: Any) -> list[tuple[Any, tuple[Any, Step, Any, Any]]]:
-        watched = list(self.watched.items()) if self.watched else []
-        return watched if whole is None else [entry for entry in watched if _is_within(entry[1][0], whole)]
-
-    def add(self, document: Document, *operations: Operation) -> None:
-        """Collect operations in order."""
-        self.entries += [(document, operation) for operation in operations]
-
-
-def _is_within(value: Any, whole: Any) -> bool:
-    """Whether a value is another one, or stands in it, at any depth."""
-    while value is not None:
-        if value is whole:
-            return True
-        value = getattr(value, "_owner", None)
-    return False
-
-
-def _written(owner: Owner, place: Step, value: Any) -> tuple[Argument, ...] | None:
-    try:
-        return owner._written(place, value)
-    except ValueError:
-        return None  # it was valid when the block met it
-
-
-def _deleted(entries: Iterable[tuple[Any, Operation]]) -> set[int]:
-    """Return the documents that are gone afterwards."""
-    gone: set[int] = set()
-    for document, operation in entries:
-        if operation.touches is None:
-            (gone.add if operation.script == "document.delete" else gone.discard)(id(document))
-    return gone
-
-
-_recording: ContextVar[Recording | None] = ContextVar("rapyer_recording", default=None)
 _once: ContextVar[bool] = ContextVar("rapyer_once", default=False)
 _held: ContextVar[tuple[Held, ...]] = ContextVar("rapyer_held", default=())
 # Blocks that save at their end what their document, known by its identity, has by then and Redis has not.
 _saving: dict[int, list[Saving]] = {}
 
 
-if sys.version_info >= (3, 12):
-
-    def current_task() -> asyncio.Task[Any] | None:
-        """Return the running task, if there is one."""
-        try:
-            return asyncio.current_task()
-        except RuntimeError:  # a thread without a loop
-            return None
-
-else:
-    # What Python looks it up in, in three times the time; it is asked for at every change.
-    _tasks: Any = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
-
-    def current_task() -> asyncio.Task[Any] | None:
-        """Return the running task, if there is one."""
-        task: asyncio.Task[Any] | None = _tasks.get(asyncio._get_running_loop())
-        return task
+def around() -> Recording | None:
+    """Return the innermost recording that goes on; others were left in a context that this one is not."""
+    recording = recording_here.get()
+    while recording is not None and recording.task is None:
+        recording = recording.outer
+    return recording
 
 
 def is_recording() -> bool:
     """Whether there may be a recording at all: cheap, to be asked before a value looks for its document."""
-    return _recording.get() is not None
+    return recording_here.get() is not None
 
 
 def recording_of(document: Document) -> Recording | None:
     """Return where the running task collects changes of this document, if it does."""
-    recording = _recording.get()
+    recording = recording_here.get()
     if recording is None:
         return None
     task = current_task()
@@ -216,9 +94,15 @@ def recorded_whole(document: Document, whole: Any) -> None:
         recording.renew(whole)
 
 
+def put_in(value: Any) -> None:
+    """Take notice that the running task's blocks recorded a value as a part of another."""
+    for recording in recordings():
+        recording.renewed(value)
+
+
 def recordings() -> Iterator[Recording]:
     """Yield the recordings the running task is in, the innermost first."""
-    recording, task = _recording.get(), current_task()
+    recording, task = recording_here.get(), current_task()
     while recording is not None:
         if recording.task is task:
             yield recording
@@ -234,15 +118,15 @@ def becomes_part(document: object) -> None:
     """Take notice that a model, so far a document of its own, is part of another one from now on."""
     for recording in recordings():
         if id(document) in recording.touched:
-            recording.parts = set() if recording.parts is None else recording.parts
-            recording.parts.add(id(document))
+            recording.parts = {} if recording.parts is None else recording.parts
+            recording.parts[id(document)] = document
 
 
 def stands_alone(document: object) -> None:
     """Take notice that a model is a document of its own, though it stands in a plain value, too."""
     for recording in recordings():
         if recording.parts:
-            recording.parts.discard(id(document))
+            recording.parts.pop(id(document), None)
 
 
 def locks_on(client: Any, key: str) -> tuple[Held, ...]:
@@ -252,7 +136,7 @@ def locks_on(client: Any, key: str) -> tuple[Held, ...]:
         return ()
     task = current_task()
     found = [lock for lock in held if lock.key == key and lock.task is task and not lock.gone]
-    return tuple([lock for lock in found if lock.client is client or same_database(lock.client, client)])
+    return tuple([lock for lock in found if lock.client() is client or same_database(lock.client(), client)])
 
 
 def same_database(client: Any, other: Any) -> bool:
@@ -265,8 +149,12 @@ def _target(client: Any) -> tuple[Any, ...]:
     if pool is None:
         return ()  # a cluster's, which has one database
     options = pool.connection_kwargs
-    place = [options.get(name) for name in ("host", "port", "path")]
+    host = options.get("host", "localhost")
+    place = (None if host in _HERE else host, options.get("port", 6379), options.get("path"))
     return (getattr(pool, "service_name", None), *place, options.get("db") or 0)
+
+
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def hold(lock: Held) -> None:
@@ -290,7 +178,7 @@ def other_locks(lock: Held) -> tuple[Held, ...]:
     held = _held.get()
     if len(held) == 1 and held[0] is lock:
         return ()
-    return tuple([other for other in locks_on(lock.client, lock.key) if other is not lock])
+    return tuple([other for other in locks_on(lock.client(), lock.key) if other is not lock])
 
 
 def begin_saving(document: Document, block: Saving) -> None:
@@ -306,16 +194,17 @@ def end_saving(document: Document, block: Saving) -> None:
         del _saving[id(document)]
 
 
-def agrees(document: Document, steps: Steps = (), text: bytes | None = None) -> None:
+def agrees(document: Document, steps: Steps = (), text: bytes | None = None, stored: bytes | None = None) -> None:
     """Take notice that a document is what Redis holds at this place, after a write or a read: it is not saved again.
 
     Args:
         document: which.
         steps: the place.
         text: the document as it was when it was written, where it may have changed since.
+        stored: the text that was read, without the defaults of what is missing there; empty where it is not known.
     """
     for block in _saving.get(id(document), ()) if _saving else ():
-        block.agrees(steps, text)
+        block.agrees(steps, text, stored)
 
 
 def agrees_at(owner: Owner, place: Step) -> None:
@@ -328,7 +217,10 @@ def noting(document: Any, steps: Callable[[], Steps]) -> Callable[[], None]:
     """Return what takes notice that the value at a place was written as it is now; the write may take a while."""
     if id(document) not in _saving:
         return _nothing
-    return partial(agrees, document, steps(), document._dump())
+    try:
+        return partial(agrees, document, steps(), document._dump())
+    except ValueError:  # something else in the document cannot be written: whoever writes that is told
+        return partial(agrees, document, steps())
 
 
 def _nothing() -> None:

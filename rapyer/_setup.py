@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisClusterException, RedisError
 
 from rapyer import _classes, _lock, _session
 from rapyer._dispatch import close_all, dispatcher
@@ -88,7 +88,7 @@ def client_of(url: str, **options: Any) -> Any:
             client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
     except ValueError:
         raise UsageError(_NO_URL) from None
-    except (TypeError, RedisClusterException) as error:
+    except (TypeError, RedisError, RedisClusterException) as error:
         msg = f"the URL has an option that does not fit: {error}"  # its name, and nothing else of the URL
         raise UsageError(msg) from None
     return client

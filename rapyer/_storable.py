@@ -40,7 +40,7 @@ class Storable:
 
 def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
     """Return the schema of a model with the schemas of its fields reworked, in place."""
-    if cls._rapyer_plain is not None:
+    if "_rapyer_plain" in vars(cls):
         is_linked(cls)
     found = _resolved(schema, handler)
     if found is None:

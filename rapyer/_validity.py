@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rapyer import _session
+from rapyer import _collected
 from rapyer._placed import Placed, owner_of
 from rapyer._schema import Restrictions, fields_reader
 
@@ -120,7 +120,7 @@ class Vetted(Placed):
     def _assign_all(self, values: Mapping[str, Any]) -> None:
         """Set fields of this shadow, and have the model's validators judge them as a whole."""
         # A validator that assigns a field by itself has nothing to record.
-        token = _session._recording.set(None)
+        token = _collected.recording_here.set(None)
         try:
             if len(values) > 1:
                 for name, value in values.items():
@@ -130,7 +130,7 @@ class Vetted(Placed):
             for name in list(values)[-1:]:
                 self.__pydantic_validator__.validate_assignment(self, name, values[name])
         finally:
-            _session._recording.reset(token)
+            _collected.recording_here.reset(token)
 
     def _revised(self, shadow: Any, given: Mapping[str, Any]) -> list[str]:
         """Return the given fields and those that the model's validators changed with them."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from rapyer import _calls, _codec, _session
+from rapyer import _calls, _codec, _collected, _session
 from rapyer._link import Linked
 from rapyer._ops import Operation
 from rapyer._schema import element_reader, element_writer
@@ -264,7 +264,7 @@ class RedisType(Linked):
         owner: Any = self._linked()
         owner._check_key_is_not((str(self._hint),))
 
-    def _recording(self) -> _session.Recording | None:
+    def _recording(self) -> _collected.Recording | None:
         if self._owner is None or not _session.is_recording():
             return None
         return _session.recording_of(self._document())
@@ -337,7 +337,7 @@ class Immutable(RedisType):
     def _in_place(self, result: Any, script: str | None, *arguments: Argument) -> Any:
         """Return what an in-place operator gives: inside a pipeline one that remembers the operation."""
         owner = self._owner
-        if owner is None or _session._recording.get() is None or result is NotImplemented or script is None:
+        if owner is None or _collected.recording_here.get() is None or result is NotImplemented or script is None:
             return result
         new = self._of(result)
         new._owner, new._hint = owner, self._hint
@@ -351,7 +351,7 @@ class Immutable(RedisType):
         if owner._guards(place):
             owner._vet(place, new)
 
-    def _recorded(self, recording: _session.Recording, new: Any, script: str, *arguments: Argument) -> Self:
+    def _recorded(self, recording: _collected.Recording, new: Any, script: str, *arguments: Argument) -> Self:
         """Collect an operation and put into the model what it makes of the value here."""
         owner, place = self._standing()
         recording.add(owner._document(), Operation(script, (*owner._steps(), place), arguments))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _calls, _session
+from rapyer import _calls, _collected, _session
 from rapyer._ops import Operation
 from rapyer.errors import UsageError
 from rapyer.types._base import PLAIN, Plan, RedisType, decode, elsewhere, follow, remembered
@@ -112,9 +112,12 @@ class Container(RedisType):
 
     def _link_at(self, places: Iterable[Any]) -> None:
         """Inside a pipeline, have it see what is done from now on to what was put in here."""
-        if self._element.followed and self._recording() is not None:
+        recording = self._recording() if self._element.followed else None
+        if recording is not None:
             for place in places:
-                follow(self._get(place))
+                value = self._get(place)
+                recording.renewed(value)
+                follow(value)
 
     def _follow(self) -> None:
         if self._element.followed:
@@ -133,7 +136,7 @@ class Container(RedisType):
         self, script: str, arguments: Callable[..., tuple[Argument, ...]], *given: Any, member: Step | None = None
     ) -> None:
         owner = self._owner
-        if owner is None or _session._recording.get() is None:
+        if owner is None or _collected.recording_here.get() is None:
             return
         document = owner._document()
         recording = _session.recording_of(document)
@@ -156,13 +159,6 @@ class Container(RedisType):
             operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
             recording.add(self._document(), operation)
             recording.renew(self)
-
-    def _settle(self) -> None:
-        """Have what changed in place in here recorded before an operation that goes by the elements' values."""
-        if self._element.followed:
-            recording = self._recording()
-            if recording is not None:
-                recording.settle(self)
 
     def _truth(
         self, local: Callable[[Any], Any], script: str, *arguments: Argument, member: Step | None = None
@@ -207,12 +203,9 @@ class Recorded:
         self.value = value
 
 
-def stays(value: Any, plan: Plan) -> bool:
-    """Whether nothing is to be done where what is assigned to a place stands there already.
-
-    So it is with what an in-place operator gives back, and with what a pipeline compares at its end.
-    """
-    return hasattr(value, "_follow") or (plan.changeable and value.__class__ not in PLAIN)
+def is_there(value: Any) -> bool:
+    """Whether nothing is to be done where this is assigned to its own place: an in-place operator gives it back."""
+    return hasattr(value, "_follow")
 
 
 def adopt(present: Any, new: Any, owner: Owner, place: Step) -> Any:
@@ -235,4 +228,4 @@ def plain_copy(value: Any) -> Any:
     return value if copy is None else copy(deep=True)
 
 
-__all__ = ["PLAIN", "UNLINKED", "Container", "Recorded", "adopt", "plain_copy", "stays"]
+__all__ = ["PLAIN", "UNLINKED", "Container", "Recorded", "adopt", "is_there", "plain_copy"]

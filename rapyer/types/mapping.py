@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from rapyer import _codec, _ops, _session
-from rapyer.errors import OutOfRange, UsageError
-from rapyer.types._container import PLAIN, UNLINKED, Container, Recorded, adopt, plain_copy, stays
+from rapyer.errors import UsageError
+from rapyer.types._container import PLAIN, UNLINKED, Container, Recorded, adopt, is_there, plain_copy
 
 if TYPE_CHECKING:
     from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
@@ -134,14 +134,15 @@ class RedisDict(Container, dict[str, T]):
 
         Raises:
             TypeError: it is no text.
-            OutOfRange: it is no text that can be sent.
+            ValueError: it is no text that can be sent.
         """
         if not isinstance(key, str):
             msg = f"keys of a dict in a document are text, not {type(key).__name__}: use str(key)"
             raise TypeError(msg)
         text: str = _exact(key)
         if not _codec.is_whole(text):
-            raise ValueError(_codec.HALF) if self._owner is None else OutOfRange(self.key, self.json_path, _codec.HALF)
+            msg = f"key {text!r}: {_codec.HALF}"
+            raise ValueError(msg)
         return text
 
     # -- Python's mutators -----------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ class RedisDict(Container, dict[str, T]):
         """Set one entry; inside `pipeline()` of whatever the dict is in Redis."""
         key = self._checked(key)
         present = dict.get(self, key)
-        if value is present and stays(value, self._element):  # both, as below: the first saves most of the calls
+        if value is present and is_there(value):  # both, as below: the first saves most of the calls
             return
         valid = self._valid(value)
         if value.__class__ in PLAIN or not self._remembered(value, key, present):

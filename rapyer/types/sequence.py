@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args, overload
 
 from rapyer.errors import UsageError
-from rapyer.types._container import UNLINKED, Container, Recorded, adopt, plain_copy, stays
+from rapyer.types._container import UNLINKED, Container, Recorded, adopt, is_there, plain_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -144,8 +144,7 @@ class RedisList(Container, list[T]):
         """Remove the first equal element; inside `pipeline()` of whatever the list is in Redis."""
         present = self._as_here(self._valid(value))
         self._put_aside()
-        self._settle()
-        list.remove(self, present)
+        _take_out(self, present)
         self._record("list.remove", lambda: (self._element.dump(present), "0"))
 
     def clear(self) -> None:
@@ -184,7 +183,7 @@ class RedisList(Container, list[T]):
             return
         place = index.__index__()
         present = list.__getitem__(self, place)
-        if value is present and stays(value, self._element):
+        if value is present and is_there(value):
             return
         valid = self._valid(value)
         if not self._remembered(value, place % len(self), present):
@@ -281,9 +280,14 @@ class RedisList(Container, list[T]):
             ValueError: there is none; nothing is changed.
         """
         present = self._as_here(self._valid(value))
-        self._settle()
-        await self._truth(lambda it: list.remove(it, present), "list.remove", self._element.dump(present), "0")
+        await self._truth(lambda it: _take_out(it, present), "list.remove", self._element.dump(present), "0")
         return self
+
+    def _text(self) -> bytes | None:
+        try:
+            return None if self._whole is None else self._whole.dump(self)
+        except ValueError:
+            return None  # an element cannot be written, which is told when it is to be
 
     def _as_here(self, value: Any) -> Any:
         """Return the equal element here, if there is one: Redis compares text, and equal values may differ in that."""
@@ -308,3 +312,16 @@ class RedisList(Container, list[T]):
 
 def _index(place: Step) -> int:
     return int(place)
+
+
+def _take_out(elements: list[Any], present: Any) -> None:
+    """Remove an element here; in a block, what changed in place among them is recorded before that."""
+    linked = elements if isinstance(elements, RedisList) and elements._element.followed else None
+    recording = None if linked is None else linked._recording()
+    if linked is None or recording is None or not recording.watched:
+        list.remove(elements, present)
+        return
+    # In Redis the first that is written like it goes: of all it has to know what they are by now.
+    recording.settle(linked, linked._text())
+    list.remove(linked, present)
+    recording.settled[id(linked)] = linked._text()

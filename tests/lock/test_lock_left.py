@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import time
+import weakref
 from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit
 
@@ -411,3 +412,43 @@ def test_waiters_are_counted_as_the_program_ends(stack, caplog):
     loop.close()
     gc.collect()
     assert [record.message for record in caplog.records if "destroyed" in record.message] == []
+
+
+async def test_a_client_that_goes_away_after_a_block(stack, bound):
+    """Tasks that were started in a block, and go on, keep no client whose lock was held in it."""
+    client = client_of(stack.url)
+
+    class Own(Doc):
+        """Bound later: a class keeps what its `Meta` says."""
+
+    Own.Meta.redis = client
+    doc = await Own().save()
+    async with doc.lock():
+        lasting = asyncio.create_task(asyncio.sleep(60))
+        await doc.n.increase()
+    await doc.delete()
+    await client.aclose()
+    gone = weakref.ref(client)
+    Own.Meta.redis = None  # a class lives for long
+    del client, doc
+    for _ in range(100):
+        gc.collect()
+        if gone() is None:
+            break
+        await asyncio.sleep(0.01)
+    lasting.cancel()
+    assert gone() is None
+
+
+async def test_blocks_that_other_tasks_leave_again_and_again(bound, doc):
+    """Nothing of them is kept by the task that enters."""
+    for _ in range(5):
+        block = doc.pipeline()
+        await block.__aenter__()
+        doc.n += 1
+        await asyncio.create_task(block.__aexit__(None, None, None))
+    block = doc.pipeline()
+    await block.__aenter__()
+    assert block._recording.outer is None
+    await block.__aexit__(None, None, None)
+    assert (await Doc.get(doc.key)).n == 5

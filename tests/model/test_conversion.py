@@ -42,12 +42,16 @@ T = TypeVar("T")
 K = TypeVar("K")
 UserId = NewType("UserId", int)
 Many = TypeAliasType("Many", list[T], type_params=(T,))
+Phantom = TypeAliasType("Phantom", int, type_params=(T,))
+Same = TypeAliasType("Same", T, type_params=(T,))
 Turned = TypeAliasType("Turned", dict[K, T], type_params=(T, K))
 
 CASES = [
     (UserId, 1, RedisInt, 1),
     (Optional[UserId], 1, RedisInt, 1),
     (Many[int], [1], RedisList, [1]),
+    (Phantom[str], 1, RedisInt, 1),
+    (Same[int], 1, RedisInt, 1),
     (Turned[int, str], {"a": 1}, RedisDict, {"a": 1}),
     (AwareDatetime, NOON, RedisDatetime, "2024-02-29T12:00:00.123456Z"),
     (PastDatetime, NOON, RedisDatetime, "2024-02-29T12:00:00.123456Z"),

@@ -1,6 +1,7 @@
 """Plain values that change in place in a block: whatever is recorded meanwhile, Redis gets what the block leaves."""
 
 import copy
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -231,14 +232,6 @@ async def test_models_that_left_plain_values(bound):
     assert [item.n for item in (await Doc.get(doc.key)).queue] == [2, 9]
 
 
-async def test_models_in_plain_values_of_a_copy(bound):
-    """So it is with those of a deep copy."""
-    doc = (await fresh(queue=deque([Item(n=1)]))).model_copy(deep=True)
-    async with rapyer.pipeline():
-        doc.queue[0].n += 1
-    assert (await Doc.get(doc.key)).queue[0].n == 2
-
-
 class Guarded(AtomicRedisModel):
     """Has a field that is restricted."""
 
@@ -265,3 +258,73 @@ async def test_what_was_replaced_can_be_read(bound):
     read = await Guarded.get(made.key)
     assert read == doc
     assert (read.rest[0].n, read.one["b"].n, read.other["a"].n) == (2, 2, 1)
+
+
+@BLOCKS
+async def test_put_in_again_in_every_way(bound, many):
+    """A value that was read before the block, or is put in by any operation, is stored as the block leaves it."""
+    doc = await fresh(any={"k": [0]}, parts=[Part(1), Part(2)], named={"k": Part(1), "l": Part(2), "m": Part(3)})
+    part, first, named, other = doc.named["k"], doc.parts[0], doc.named["l"], doc.named["m"]
+    async with rapyer.pipeline() if many else doc.pipeline():
+        part.a, first.a, named.a, other.a = 7, 8, 9, 10
+        doc.named["k"] = part
+        doc.parts[0] = first
+        doc.named.update(l=named)
+        doc.named.pop("m")
+        doc.named["m"] = other
+        named.a, other.a = 11, 12
+        held = doc.any
+        held["k"].append(1)
+        doc.update(any=held)
+        held["k"].pop()
+    read = await Doc.get(doc.key)
+    assert [part.a for part in read.parts] == [8, 2]
+    assert {name: part.a for name, part in read.named.items()} == {"k": 7, "l": 11, "m": 12}
+    assert read.any == doc.any == {"k": [0]}
+    assert read.named == doc.named
+
+
+async def test_what_an_inner_block_met_and_took_back(bound):
+    """What only an inner block wrote, which was taken back, is not written for it over what others did."""
+    doc = await fresh(any={})
+    async with doc.pipeline():
+        doc.items = []
+        with pytest.raises(ZeroDivisionError):
+            await assign(doc)
+        await bound.json().set(doc.key, "$.any", {"z": 9})
+    assert (await Doc.get(doc.key)).any == {"z": 9}
+
+
+async def assign(doc):
+    """Change in place, assign, and raise."""
+    async with doc.pipeline():
+        held = doc.any
+        held["a"] = 1
+        doc.any = held
+        raise ZeroDivisionError
+
+
+async def test_documents_that_come_after_parts(bound):
+    """Documents that are made where parts of others were before, in the memory, are no parts."""
+    keys = [(await Item().save()).key for _ in range(30)]
+    doc = await fresh()
+    async with rapyer.pipeline():
+        doc.queue = deque(Item(n=number) for number in range(60))
+        assert sum(item.n for item in doc.queue) == 1770
+        doc.queue.clear()
+        for key in keys:
+            item = await Item.get(key)
+            item.n = 7
+            del item
+    assert [(await Item.get(key)).n for key in keys] == [7] * 30
+
+
+async def test_many_are_removed(bound):
+    """A block that looks at a thousand plain values and removes half of them does not take long."""
+    doc = await fresh(parts=[Part(number) for number in range(600)])
+    began = time.monotonic()
+    async with doc.pipeline():
+        for part in list(doc.parts)[::2]:
+            doc.parts.remove(part)
+    assert time.monotonic() - began < 5
+    assert [part.a for part in (await Doc.get(doc.key)).parts] == list(range(1, 600, 2))

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from typing import Any
 
 import pytest
 
@@ -453,6 +454,42 @@ async def test_members_that_the_document_lacks(clean, change, saved):
         change(doc)
     assert await clean.json().get("Doc:1") == {"n": 2, **saved}
     assert await Doc.get("1") == doc
+
+
+@pytest.mark.parametrize("reads", ["load", "pipeline", "lock"])
+async def test_members_that_the_document_lacks_after_a_read(clean, reads):
+    """What a read in the block finds missing is missing still."""
+    await clean.json().set("Doc:1", "$", {"n": 1})
+    async with Doc.lock_from_key("1", save_at_end=True) as doc:
+        if reads == "load":
+            await doc.load()
+        elif reads == "pipeline":
+            async with doc.pipeline():
+                doc.n += 1
+        else:
+            async with doc.lock("inner", save_at_end=True):
+                doc.n += 1
+        doc.inner.y = 2
+        doc.table["c"] = 3
+    stored = await clean.json().get("Doc:1")
+    assert (stored["inner"], stored["table"]["c"]) == ({"x": 0, "y": 2}, 3)
+    assert await Doc.get("1") == doc
+
+
+async def test_a_save_beside_what_cannot_be_saved(clean):
+    """A part is saved in the block, though something else in the document could not be just then."""
+
+    class Odd(AtomicRedisModel):
+        tags: list[str] = []
+        meta: Any = None
+
+    odd = await Odd().save()
+    async with odd.lock(save_at_end=True):
+        odd.meta = object()
+        odd.tags.append("a")
+        await odd.tags.save()
+        odd.meta = 1
+    assert await clean.json().get(odd.key) == {"tags": ["a"], "meta": 1}
 
 
 async def test_a_member_written_in_the_block(clean):

@@ -6,8 +6,10 @@ from typing import Optional
 import pytest
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_serializer, model_validator
 
+import rapyer
 from rapyer import AtomicRedisModel
 from rapyer.errors import UsageError
+from rapyer.fields import Key
 
 
 class Setting(BaseModel):
@@ -284,3 +286,100 @@ def test_names_of_ones_own():
             return self._mine + 1
 
     assert Heir()._helper() == 2
+
+
+class Slugged(AtomicRedisModel):
+    """A validator works out its key."""
+
+    title: str
+    slug: Key[str] = ""
+    score: int = 0
+
+    @model_validator(mode="after")
+    def work_out(self):
+        """Make the key of the title."""
+        self.slug = self.title.lower()
+        return self
+
+
+async def test_a_validator_that_would_change_the_key(bound):
+    """In a block that is refused, like changing the key itself; the model stays what it was."""
+    first, second = await Slugged(title="A", score=1).save(), await Slugged(title="B", score=2).save()
+    for block in (first.pipeline, rapyer.pipeline):
+        with pytest.raises(UsageError, match="key"):
+            async with block():
+                first.title = "B"
+        assert (first.title, first.slug) == ("A", "a")
+    async with first.pipeline():
+        first.title = "a"
+        first.score = 5
+    assert ((await Slugged.get("a")).score, (await Slugged.get("b")).score) == (5, second.score)
+
+
+class Address(BaseModel):
+    """A plain model."""
+
+    street: str = ""
+
+
+class Worked(AtomicRedisModel, extra="allow"):
+    """A validator assigns fields of every kind, in whatever form."""
+
+    n: int = 0
+    members: frozenset[int] = frozenset()
+    address: Optional[Address] = None
+    data: bytes = b""
+    text: int = 0
+    local: int = Field(0, exclude=True)
+
+    @model_validator(mode="after")
+    def work_out(self):
+        """Set what depends on the number."""
+        self.members = frozenset({self.n})
+        self.address = Address(street=str(self.n))
+        self.data = bytearray(b"x")
+        self.text = "5"
+        self.more = self.n
+        return self
+
+
+async def test_what_validators_assign_is_of_the_field_s_type(bound, stored):
+    """What a validator assigns becomes what the field holds, as by an assignment."""
+    worked = await Worked(n=1).save()
+    assert await stored(worked.key) == {
+        "n": 1, "members": [1], "address": {"street": "1"}, "data": "eA==", "text": 5, "more": 1,
+    }  # fmt: skip
+    await worked.address.street.aappend("!")
+    await worked.members.aadd(4)
+    async with worked.pipeline():
+        worked.local = 3
+        worked.n = 2
+    assert (await stored(worked.key))["members"] == [2]
+    assert (await Worked.get(worked.key)).address == Address(street="2")
+
+
+async def test_what_a_local_field_changes(bound, stored):
+    """What validators change with a field that is not stored is."""
+
+    class Doubled(AtomicRedisModel):
+        local: int = Field(0, exclude=True)
+        total: int = 0
+
+        @model_validator(mode="after")
+        def work_out(self):
+            self.total = self.local * 2
+            return self
+
+    doubled = await Doubled().save()
+    async with doubled.pipeline():
+        doubled.local = 4
+    assert await stored(doubled.key) == {"total": 8}
+
+    async def fail():
+        async with rapyer.pipeline():
+            doubled.local = 5
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert doubled.local == 4

@@ -37,6 +37,7 @@ LAYERS = {
     "_careful": 3.47,
     "_dispatch": 3.5,
     "_link": 4,
+    "_collected": 4.2,
     "_session": 4.5,
     "_batch": 4.55,
     "_calls": 4.58,

@@ -1,0 +1,193 @@
+"""What one `pipeline()` block has collected, and what it has met that may change without a word.
+
+Rules:
+- A recording collects the operations of one task on the documents it covers.
+- Plain values change in place unseen. Those that a block meets are compared with what was recorded of them last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rapyer._ops import Operation
+from rapyer.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rapyer._link import Document, Owner
+    from rapyer._ops import Argument
+    from rapyer._path import Step
+
+    Written: TypeAlias = "tuple[Argument, ...] | None"
+
+
+if sys.version_info >= (3, 12):
+
+    def current_task() -> asyncio.Task[Any] | None:
+        """Return the running task, if there is one."""
+        try:
+            return asyncio.current_task()
+        except RuntimeError:  # a thread without a loop
+            return None
+
+else:
+    # What Python looks it up in, in three times the time; it is asked for at every change.
+    _tasks: Any = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
+
+    def current_task() -> asyncio.Task[Any] | None:
+        """Return the running task, if there is one."""
+        task: asyncio.Task[Any] | None = _tasks.get(asyncio._get_running_loop())
+        return task
+
+
+class Met:
+    """A plain value that a block met: where, and how it was written then, and when it was recorded last."""
+
+    __slots__ = ("first", "owner", "place", "text", "value")
+
+    def __init__(self, owner: Owner, place: Step, value: Any, first: Written, text: Written) -> None:
+        self.owner = owner
+        self.place = place
+        self.value = value
+        self.first = first
+        self.text = text
+
+
+def _renew(met: Met) -> None:
+    with suppress(UsageError, ValueError):
+        met.text = met.owner._written(met.place, met.value)
+
+
+class Recording:
+    """The operations collected by one `pipeline()` block.
+
+    Args:
+        outer: the recording of the block around this one.
+        document: the one it covers; None for all.
+    """
+
+    # Many of these may wait for the server at the same time: the fewer objects, the less there is to collect.
+    __slots__ = ("covered", "entries", "outer", "parts", "settled", "task", "touched", "watched")
+
+    def __init__(self, outer: Recording | None, document: Document | None) -> None:
+        self.outer = outer
+        self.task = current_task()
+        self.covered = None if document is None else id(document)
+        self.touched: dict[int, Document] = {}
+        self.entries: list[tuple[Document, Operation]] = []
+        #: Models that were put into others: what puts one in carries what was recorded of it before.
+        self.parts: dict[int, Any] | None = None
+        #: Plain values that may change in place: by their identities, then by owner and place.
+        self.watched: dict[int, dict[tuple[int, Step], Met]] | None = None
+        #: Lists, by their identities, as they were when all that had changed in them was recorded.
+        self.settled: dict[int, bytes | None] = {}
+
+    def end(self, token: Any) -> None:
+        """Collect nothing more; where the block is left in another context than it was entered in, there, too."""
+        self.task = None
+        with suppress(ValueError):
+            recording_here.reset(token)
+
+    def touch(self, document: Document) -> None:
+        """Take notice of a document that is about to change for the first time."""
+        self.touched[id(document)] = document
+
+    def watch(self, owner: Owner, place: Step, value: Any) -> None:
+        """Take notice of a plain value that may change in place, and of the models in it."""
+        self.watched = {} if self.watched is None else self.watched
+        met = self.watched.setdefault(id(value), {})
+        key = (id(owner), place)
+        if key not in met:
+            with suppress(UsageError, ValueError):  # what cannot be written now is told when it is to be saved
+                text = owner._written(place, value)
+                met[key] = Met(owner, place, value, text, text)
+            document: Any = owner._document()
+            self.parts = {} if self.parts is None else self.parts
+            self.parts |= document._parts_in(value)
+
+    def renewed(self, value: Any) -> None:
+        """Take notice that a value was recorded as a part of another, as it is now."""
+        for met in (self.watched or {}).get(id(value), {}).values():
+            _renew(met)
+
+    def renew(self, whole: Any) -> None:
+        """Take notice that a value was recorded as a whole, and so were the plain values in it, as they are now."""
+        for met in self._met_in(whole):
+            _renew(met)
+
+    def settle(self, whole: Any = None, text: bytes | None = None) -> None:
+        """Collect what changed in place so far, in this value or anywhere.
+
+        Args:
+            whole: the value; None for all.
+            text: what it is now as text, to be compared with what it was when this was done last.
+        """
+        if text is not None and self.settled.get(id(whole)) == text:
+            return
+        gone = _deleted(self.entries)
+        for met in self._met_in(whole):
+            owner, value = met.owner, met.value
+            now = _written(owner, met.place, value)
+            if now == met.text:
+                continue
+            document = owner._document()
+            try:
+                place = owner._place_of(value, met.place)
+                steps = owner._steps()
+            except UsageError:
+                continue  # what it was in is no longer in the document
+            if id(document) not in gone and owner._holds(place, value):
+                self.entries.append((document, Operation("value.set", steps, owner._encode(place, value), place)))
+                met.text = now
+
+    def _met_in(self, whole: Any) -> list[Met]:
+        watched = [met for places in (self.watched or {}).values() for met in places.values()]
+        return watched if whole is None else [met for met in watched if _is_within(met.owner, whole)]
+
+    def savepoint_of_watched(self) -> Callable[[], None]:
+        """Return what has the plain values that are met from now on be what they were then, and the others as now."""
+        texts = {id(met): met.text for met in self._met_in(None)}
+
+        def restore() -> None:
+            for met in self._met_in(None):
+                met.text = texts.get(id(met), met.first)
+            self.settled.clear()
+
+        return restore
+
+    def add(self, document: Document, *operations: Operation) -> None:
+        """Collect operations in order."""
+        self.entries += [(document, operation) for operation in operations]
+
+
+def _is_within(value: Any, whole: Any) -> bool:
+    """Whether a value is another one, or stands in it, at any depth."""
+    while value is not None:
+        if value is whole:
+            return True
+        value = getattr(value, "_owner", None)
+    return False
+
+
+def _written(owner: Owner, place: Step, value: Any) -> Written:
+    try:
+        return owner._written(place, value)
+    except ValueError:
+        return None  # it was valid when the block met it
+
+
+def _deleted(entries: Iterable[tuple[Any, Operation]]) -> set[int]:
+    """Return the documents that are gone afterwards."""
+    gone: set[int] = set()
+    for document, operation in entries:
+        if operation.touches is None:
+            (gone.add if operation.script == "document.delete" else gone.discard)(id(document))
+    return gone
+
+
+recording_here: ContextVar[Recording | None] = ContextVar("rapyer_recording", default=None)
