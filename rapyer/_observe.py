@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: A helper key: lock, queue … of a document, whose key is in it.
 _HELPER = re.compile(r"rapyer:\{[^}]*\}:\w+:(\d+):")
 #: Scripts that do one thing to each of their keys.
-_MANY = frozenset({"document.duplicate", "document.load_many", "lock.renew"})
+_MANY = frozenset({"document.duplicate", "document.load_many", "document.load_many_refresh", "lock.renew"})
 _callbacks: tuple[Callable[[Event], object], ...] = ()
 _plain = Dispatcher.script
 _enter, _leave = LockBlock.__aenter__, LockBlock.__aexit__

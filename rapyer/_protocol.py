@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from rapyer import _log
 from rapyer._dispatch import Where
 from rapyer._tasks import heard
-from rapyer.errors import OutcomeUnknown, RapyerError
+from rapyer.errors import OutcomeUnknown, RapyerError, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rapyer._ops import Argument, Operation
     from rapyer._session import Held
 
+#: Seconds before a release that the server refused is sent again.
+BUSY_PAUSE = 0.1
 #: A lock that was given: token, fencing number, document.
 Given: TypeAlias = "tuple[bytes, bytes, bytes]"
 #: What asking for a lock gives: milliseconds until the holder's lease ends, and what was given to whom, if anything.
@@ -152,9 +154,14 @@ class Releasing:
             except OutcomeUnknown:
                 if loop.time() > end:
                     raise
-                doubtful, answer = True, asyncio.ensure_future(self._again())
+                doubtful = True
+            except ServerError:  # it did not run: the server is busy, or takes no writes now
+                if loop.time() > end:
+                    raise
+                await asyncio.sleep(BUSY_PAUSE)
             else:
                 return doubtful, given[0] if given else None
+            answer = asyncio.ensure_future(self._again())
 
 
 @contextmanager

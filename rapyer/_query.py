@@ -29,20 +29,19 @@ PAUSE = 0.05
 async def find_keys(client: Any, prefix: str, belongs: Callable[[str], bool]) -> AsyncIterator[str]:
     """Yield the key of every document with this prefix that was there during the whole walk.
 
-    One round trip for each thousand keys of the database; on a cluster two more for each primary, and all again while
-    slots move, or a primary does not answer.
+    One round trip for each thousand keys of the database and two more, for each primary; and all again while slots
+    move, a primary of a cluster does not answer, or another process has taken a server's place.
     """
     caller = dispatcher(client)
-    walk = _walk_until_still(caller, prefix) if caller.clustered else _walk(caller, prefix)
     seen: set[str] = set()
-    async for key in walk:
+    async for key in _walk_until_still(caller, prefix):
         if key not in seen and belongs(key):
             seen.add(key)
             yield key
 
 
 async def _walk_until_still(caller: Dispatcher, prefix: str) -> AsyncIterator[str]:
-    """Walk a cluster until no slot moved meanwhile; where a node fails, for as long as a call would be sent on."""
+    """Walk until all was served by the same servers; where a cluster's node fails, for as long as a call is sent on."""
     trip = caller.trip()
     walks = 0
     while walks < MOST_WALKS:
@@ -53,7 +52,7 @@ async def _walk_until_still(caller: Dispatcher, prefix: str) -> AsyncIterator[st
             if before and before == await _owners(caller):
                 return
         except FAILURES as error:
-            if not elsewhere(error):
+            if not (caller.clustered and elsewhere(error)):
                 raise
             trip.turn(error)
             await trip.pause()
@@ -85,9 +84,15 @@ def _texts(page: Sequence[bytes]) -> Iterator[str]:
 
 
 async def _owners(caller: Dispatcher) -> dict[str, bytes] | None:
-    """Return of each primary which slots it says that it serves; None while one is on its way to another."""
+    """Return who serves: of each primary which slots it says that it has; None while one is on its way to another.
+
+    Of one server which process it is: where a walk had come to means nothing to another one.
+    """
     owners = {}
     for node in await caller.primaries():
+        if not caller.clustered:
+            owners[node.name] = await _process(caller, node)
+            continue
         try:
             told = await caller.command("CLUSTER", "NODES", at=node)
         except ServerError:
@@ -100,15 +105,25 @@ async def _owners(caller: Dispatcher) -> dict[str, bytes] | None:
     return owners
 
 
+async def _process(caller: Dispatcher, node: Any) -> bytes:
+    try:
+        told: bytes = await caller.command("INFO", "server", at=node)
+    except ServerError:
+        return b""  # who may not ask, has it as it comes
+    return next((line for line in told.splitlines() if line.startswith(b"run_id:")), b"")
+
+
 async def load_many(client: Any, keys: Sequence[str], config: Any) -> list[tuple[str, bytes]]:
     """Return keys and JSON texts of the documents that are still there.
 
-    1 round trip, script `document.load_many`; on a cluster one script for each slot, at the same time.
+    1 round trip, script `document.load_many` or `document.load_many_refresh`; on a cluster one script for each slot, at
+    the same time.
     """
     caller = dispatcher(client)
     ttl = _session.read_ttl(config)
     groups = _keys.by_slot(keys) if caller.clustered else [keys]
-    calls = (caller.script("document.load_many", group, (ttl,), _place(group)) for group in groups)
+    script, arguments = ("document.load_many_refresh", (ttl,)) if ttl else ("document.load_many", ())
+    calls = (caller.script(script, group, arguments, _place(group)) for group in groups)
     loaded = await asyncio.gather(*calls)
     return [
         (key, text)

@@ -61,7 +61,8 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
     "document.load_refresh": ("60000",),
     "value.load": ("$.l",),
     "value.load_refresh": ("$.l", "60000"),
-    "document.load_many": ("",),
+    "document.load_many": (),
+    "document.load_many_refresh": ("",),
     "number.increase_each": ("", "$.n", "3", "1", "2", "3"),
 }
 _THREE = ("1", "0", "number.increase", "$.n", "1", "1", "0", "map.set_item", "$.o", "$.o.a", "3", "0")

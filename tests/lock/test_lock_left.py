@@ -19,7 +19,7 @@ from redis.credentials import CredentialProvider
 import rapyer
 import redis_stack
 from rapyer import _keys, _lock
-from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, UsageError
+from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, ServerError, UsageError
 
 SAVES = pytest.mark.parametrize("saves", [False, True], ids=["release", "save"])
 
@@ -414,30 +414,33 @@ def test_waiters_are_counted_as_the_program_ends(stack, caplog):
     assert [record.message for record in caplog.records if "destroyed" in record.message] == []
 
 
-async def test_a_client_that_goes_away_after_a_block(stack, bound):
+class Lasting(Doc):
+    """A class of documents that is bound to a client by hand."""
+
+
+def test_a_client_that_goes_away_after_a_block(stack):
     """Tasks that were started in a block, and go on, keep no client whose lock was held in it."""
-    client = client_of(stack.url)
 
-    class Own(Doc):
-        """Bound later: a class keeps what its `Meta` says."""
+    async def main():
+        Lasting.Meta.redis = client = client_of(stack.url)
+        doc = await Lasting().save()
+        async with doc.lock():
+            lasting = asyncio.create_task(asyncio.sleep(60))
+            await doc.n.increase()
+        await doc.delete()
+        await client.aclose()
+        Lasting.Meta.redis = None
+        gone = weakref.ref(client)
+        del client, doc
+        for _ in range(100):
+            gc.collect()
+            if gone() is None:
+                break
+            await asyncio.sleep(0.01)
+        lasting.cancel()
+        return gone() is None
 
-    Own.Meta.redis = client
-    doc = await Own().save()
-    async with doc.lock():
-        lasting = asyncio.create_task(asyncio.sleep(60))
-        await doc.n.increase()
-    await doc.delete()
-    await client.aclose()
-    gone = weakref.ref(client)
-    Own.Meta.redis = None  # a class lives for long
-    del client, doc
-    for _ in range(100):
-        gc.collect()
-        if gone() is None:
-            break
-        await asyncio.sleep(0.01)
-    lasting.cancel()
-    assert gone() is None
+    assert asyncio.run(main())
 
 
 async def test_blocks_that_other_tasks_leave_again_and_again(bound, doc):
@@ -452,3 +455,41 @@ async def test_blocks_that_other_tasks_leave_again_and_again(bound, doc):
     assert block._recording.outer is None
     await block.__aexit__(None, None, None)
     assert (await Doc.get(doc.key)).n == 5
+
+
+SLOW = """local function now() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end
+local stop = now() + 300000
+while now() < stop do end"""
+
+
+async def test_a_server_that_is_busy_meanwhile():
+    """A release that a busy server refused is sent again, and so is the withdrawal of a waiter."""
+    with redis_stack.start(private=True, args=["--busy-reply-threshold", "50"]) as server:
+        client, other = Redis.from_url(server.url), Redis.from_url(server.url)
+        cls = bound_to(client)
+        doc = await cls().save()
+
+        async def busy():
+            task = asyncio.create_task(other.eval(SLOW, 0))
+            await asyncio.sleep(0.15)
+            return task
+
+        block = doc.lock(lease=30)
+        await block.__aenter__()
+        slow = await busy()
+        with pytest.raises(ServerError):
+            await block.__aexit__(None, None, None)
+        await slow
+        await free(cls, doc)
+        async with doc.lock(lease=30):
+            [waiter] = start(cls, doc)
+            await queued(client, doc)
+            slow = await busy()
+            waiter.cancel()
+            await asyncio.gather(waiter, return_exceptions=True)
+            await slow
+        await free(cls, doc)
+        assert await client.keys("rapyer:*") == []
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+        await other.aclose()

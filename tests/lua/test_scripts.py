@@ -102,14 +102,18 @@ def test_a_writing_script_sets_the_expiry_itself(server: Server, case: Case) -> 
 
 @pytest.mark.parametrize(
     ("script", "arguments"),
-    [("document.load_refresh", ("60000",)), ("value.load_refresh", ("$", "60000")), ("document.load_many", ("60000",))],
+    [
+        ("document.load_refresh", ("60000",)),
+        ("value.load_refresh", ("$", "60000")),
+        ("document.load_many_refresh", ("60000",)),
+    ],
 )
 def test_a_refreshing_read_pushes_the_expiry_out(server: Server, script: str, arguments: tuple[str, ...]) -> None:
     """Only reads that are asked to do so change the ttl."""
     server.put("1")
     server.redis.pexpire(DOCUMENT, 5000)
     server.call("document.load", [DOCUMENT], ())
-    server.call("document.load_many", [DOCUMENT], ("",))
+    server.call("document.load_many_refresh", [DOCUMENT], ("",))
     assert server.redis.pttl(DOCUMENT) <= 5000
     server.call(script, [DOCUMENT], arguments)
     assert 50000 < server.redis.pttl(DOCUMENT) <= 60000

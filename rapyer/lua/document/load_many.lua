@@ -1,17 +1,14 @@
 --- Reads many documents; those that are gone or no documents are left out.
 --
 -- KEYS    documents...
--- ARGV    ttl, empty unless reads push the expiry out
+-- ARGV    -
 -- RETURNS for each key its JSON text or nothing
 -- ERRORS  -
--- FLAGS   repeatable
+-- FLAGS   no-writes
 --- @include "lib/prelude"
---- @include "lib/ttl"
 
-local ttl = take()
 local texts = {}
 for i, key in ipairs(KEYS) do
   texts[i] = (checked(key, redis.pcall("JSON.GET", key))) or false
-  if texts[i] then expire(key, ttl) end
 end
 return texts
