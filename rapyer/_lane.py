@@ -74,6 +74,7 @@ class Lane:
         self._told = False  # that there is no connection
         self._connecting: asyncio.Task[None] | None = None
         self._guard: AsyncGenerator[None, None] | None = None
+        self._closing = False
 
     def __repr__(self) -> str:
         """Tell the state: connected or not, how many calls wait and how many are on their way."""
@@ -211,6 +212,7 @@ class Lane:
 
     def _connect(self) -> None:
         if self._connecting is None or self._connecting.done():
+            self._closing = False
             self._connecting = self._loop.create_task(self._open(), name="rapyer-lane")
 
     async def _open(self) -> None:
@@ -220,7 +222,11 @@ class Lane:
                 if self._failures and self._loop.time() - self._failed < self.longest_pause:
                     await asyncio.sleep(_pause(self._failures, self.longest_pause))
                 try:
-                    self._wire = await open_wire(self._pool, self)
+                    wire = await open_wire(self._pool, self)
+                    if self._closing:  # before Python 3.12 a cancellation may get lost in there
+                        wire.drop()
+                        raise asyncio.CancelledError  # noqa: TRY301
+                    self._wire = wire
                     if self._told:
                         _log.connected_again(self._pool, self._failures)
                     self._told = False
@@ -303,6 +309,7 @@ class Lane:
         error = RedisConnectionError("the connection was closed by this program")
         self._told = True  # no news
         if self._connecting is not None:
+            self._closing = True
             self._connecting.cancel()
         if self._wire is not None:
             self._waiting.extend(_repeatable(self._wire))

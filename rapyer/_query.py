@@ -29,8 +29,9 @@ PAUSE = 0.05
 async def find_keys(client: Any, prefix: str, belongs: Callable[[str], bool]) -> AsyncIterator[str]:
     """Yield the key of every document with this prefix that was there during the whole walk.
 
-    One round trip for each thousand keys of the database and two more, for each primary; and all again while slots
-    move, a primary of a cluster does not answer, or another process has taken a server's place.
+    One round trip for each thousand keys of the database and, where there are more or it is a cluster, three more for
+    each primary; and all again while slots move, a primary of a cluster does not answer, or another process has taken a
+    server's place.
     """
     caller = dispatcher(client)
     seen: set[str] = set()
@@ -42,6 +43,13 @@ async def find_keys(client: Any, prefix: str, belongs: Callable[[str], bool]) ->
 
 async def _walk_until_still(caller: Dispatcher, prefix: str) -> AsyncIterator[str]:
     """Walk until all was served by the same servers; where a cluster's node fails, for as long as a call is sent on."""
+    if not caller.clustered:
+        [node] = await caller.primaries()
+        cursor, page = await _page(caller, prefix, node, b"0")
+        for key in _texts(page):
+            yield key
+        if cursor == b"0":
+            return  # all of it at once
     trip = caller.trip()
     walks = 0
     while walks < MOST_WALKS:
@@ -65,15 +73,16 @@ async def _walk(caller: Dispatcher, prefix: str) -> AsyncIterator[str]:
     for node in await caller.primaries():
         cursor = b"0"
         while True:
-            cursor, page = await caller.command(
-                "SCAN",
-                *(cursor, "MATCH", _keys.pattern(prefix), "COUNT", str(SCAN_COUNT), "TYPE", "ReJSON-RL"),
-                at=node,
-            )
+            cursor, page = await _page(caller, prefix, node, cursor)
             for key in _texts(page):
                 yield key
             if cursor == b"0":
                 break
+
+
+async def _page(caller: Dispatcher, prefix: str, node: Any, cursor: bytes) -> Any:
+    words = ("MATCH", _keys.pattern(prefix), "COUNT", str(SCAN_COUNT), "TYPE", "ReJSON-RL")
+    return await caller.command("SCAN", cursor, *words, at=node)
 
 
 def _texts(page: Sequence[bytes]) -> Iterator[str]:

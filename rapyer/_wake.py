@@ -71,6 +71,7 @@ class Wake:
         self._parting: Counter[str] = Counter()  # what was unsubscribed and not answered
         self._connection: Any = None  # once commands can be written to it
         self.over = False
+        self._closing = False
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="rapyer-wake")
         self._loop.call_later(IDLE, self._check)
@@ -86,6 +87,9 @@ class Wake:
 
     async def ready(self, channel: str) -> None:
         """Wait until the server has confirmed the subscription."""
+        if self.over:
+            msg = "the wake-up connection was closed"
+            raise RedisConnectionError(msg)
         self._used.add(channel)
         confirmed = self._channels.get(channel)
         if confirmed is None:
@@ -100,7 +104,7 @@ class Wake:
         self._used.clear()
         if len(unused) == len(self._channels):
             self._channels.clear()
-            self.over = True  # who waits from now on gets a new one
+            self.over = self._closing = True  # who waits from now on gets a new one
             self._task.cancel()
             return
         for channel in unused:
@@ -119,10 +123,11 @@ class Wake:
         # Written at once: redis-py's own way would open a connection again that was lost this moment.
         writer = None if self._connection is None else self._connection._writer
         if writer is not None:
-            writer.writelines(self._connection.pack_command(*words))
+            writer.writelines(self._connection.pack_command(*(word.encode() for word in words)))
 
     async def close(self) -> None:
         """Close the connection; those who wait get an error."""
+        self._closing = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -155,6 +160,8 @@ class Wake:
 
     async def _listen(self, connection: Any) -> None:
         await connection.connect()
+        if self._closing:  # before Python 3.12 a cancellation may get lost in there
+            raise asyncio.CancelledError
         self._parting.clear()
         self._connection = connection
         # A command for each: the channels of one command have to share a slot.

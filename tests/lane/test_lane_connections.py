@@ -225,3 +225,20 @@ async def test_a_failover_with_a_plain_client(once):
         await client.aclose()
         for node in watch.sentinels:
             await node.aclose()
+
+
+@pytest.mark.parametrize("turns", range(1, 16))
+async def test_closed_while_it_connects(world, turns):
+    """However far a connection is when the lane is closed, it is closed, too."""
+    before = len(await world.client.client_list())
+    async with world.lane() as lane:
+        call = lane.call(command("PING"), repeatable=True)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    await asyncio.gather(call, return_exceptions=True)
+    for _ in range(100):
+        after = len(await world.client.client_list())
+        if after == before:
+            break
+        await asyncio.sleep(0.01)
+    assert after == before

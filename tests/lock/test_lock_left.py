@@ -386,7 +386,7 @@ async def test_a_provider_of_passwords_that_fails(private):
     async with other.lock_from_key(doc.key):
         provider.works = False
         with pytest.raises(KeyError, match="vault"):
-            await asyncio.wait_for(enter(cls, doc.key), 5)
+            await asyncio.wait_for(asyncio.create_task(enter(cls, doc.key)), 5)
     await rapyer.teardown_rapyer()
     assert await direct.keys("rapyer:*") == []
     await client.aclose()
@@ -493,3 +493,22 @@ async def test_a_server_that_is_busy_meanwhile():
         await rapyer.teardown_rapyer()
         await client.aclose()
         await other.aclose()
+
+
+@pytest.mark.parametrize("turns", range(4, 13))
+async def test_torn_down_while_it_subscribes(stack, turns):
+    """However far the connection for being woken is, the end of everything does not wait for the lock."""
+    client = client_of(stack.url)
+    cls = bound_to(client)
+    doc = await cls().save()
+    async with doc.lock(lease=20):
+        [waiter] = start(cls, doc)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        began = time.monotonic()
+        await rapyer.teardown_rapyer()
+        assert time.monotonic() - began < 3
+    await asyncio.gather(waiter, return_exceptions=True)
+    await rapyer.teardown_rapyer()
+    await client.flushdb()
+    await client.aclose()
