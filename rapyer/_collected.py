@@ -87,11 +87,18 @@ class Recording:
         #: Lists, by their identities, as they were when all that had changed in them was recorded.
         self.settled: dict[int, bytes | None] = {}
 
-    def end(self, token: Any) -> None:
-        """Collect nothing more; where the block is left in another context than it was entered in, there, too."""
+    def begin(self) -> None:
+        """Collect what is done from now on."""
+        recording_here.set(self)
+
+    def end(self) -> None:
+        """Collect nothing more: not in another context either, where the block may have been entered, or in this one.
+
+        Tasks that share a context may have begun blocks of their own in it meanwhile.
+        """
         self.task = None
-        with suppress(ValueError):
-            recording_here.reset(token)
+        if recording_here.get() is self:
+            recording_here.set(self.outer)
 
     def touch(self, document: Document) -> None:
         """Take notice of a document that is about to change for the first time."""

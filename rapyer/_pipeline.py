@@ -56,14 +56,13 @@ class Pipeline(Generic[T]):
         ignore_if_deleted: whether a document that is gone is left alone instead of a `KeyNotFound`.
     """
 
-    __slots__ = ("_ignore", "_model", "_recording", "_savepoints", "_target", "_token")
+    __slots__ = ("_ignore", "_model", "_recording", "_savepoints", "_target")
 
     def __init__(self, model: Any, target: T, *, ignore_if_deleted: bool) -> None:
         self._model = model
         self._target = target
         self._ignore = ignore_if_deleted
         self._recording: _Recorder | None = None
-        self._token: Any = None
         self._savepoints: Sequence[Callable[[], None]] = ()
 
     async def __aenter__(self) -> T:
@@ -79,7 +78,7 @@ class Pipeline(Generic[T]):
                 if not self._ignore:
                     raise
         self._recording = _Recorder(_session.around(), model)
-        self._token = _collected.recording_here.set(self._recording)
+        self._recording.begin()
         return self._target
 
     def _joins(self) -> bool:
@@ -95,8 +94,7 @@ class Pipeline(Generic[T]):
         """Send what was recorded; put the models back if anything raised."""
         recording, self._recording = self._recording, None
         if recording is not None:
-            recording.end(self._token)
-            self._token = None
+            recording.end()
         try:
             if kind is None and recording is not None and recording.completed():
                 outcomes = _Outcomes(recording)

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, MovedError
+from redis.exceptions import AuthenticationError, MovedError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from rapyer._keys import hash_slot
 from rapyer._wire import hang_up, plain
+from rapyer.errors import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -141,7 +142,7 @@ class Wake:
                 try:
                     await self._listen(connection)
                 except Exception as lost:  # noqa: BLE001 - a credential provider may raise anything: waiters get it
-                    error = lost
+                    error = _told(lost)
                 finally:
                     self._connection = None
                     hang_up(connection)
@@ -221,6 +222,17 @@ def _fail(confirmed: asyncio.Future[None], error: Exception) -> None:
         confirmed.exception()  # whoever waits for it gets it; that nobody does is no fault
 
 
+def _told(error: Exception) -> Exception:
+    """Return what waiters get of an error."""
+    if not isinstance(error, ResponseError) or isinstance(error, RedisConnectionError):
+        return error
+    command, msg = "SSUBSCRIBE", f"{error} (who waits for a lock needs the channels rapyer:wake:*)"
+    told = ServerError(command, msg)
+    told.__cause__ = error
+    return told
+
+
 def _may_pass(error: Exception) -> bool:
-    passing = isinstance(error, (RedisConnectionError, RedisTimeoutError, OSError))
+    busy = isinstance(error, ServerError) and str(error.__cause__).startswith("BUSY")
+    passing = busy or isinstance(error, (RedisConnectionError, RedisTimeoutError, OSError))
     return passing and not isinstance(error, AuthenticationError)

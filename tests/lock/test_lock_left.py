@@ -512,3 +512,24 @@ async def test_torn_down_while_it_subscribes(stack, turns):
     await rapyer.teardown_rapyer()
     await client.flushdb()
     await client.aclose()
+
+
+async def test_a_server_that_is_busy_when_somebody_waits():
+    """Who waits while the server answers nobody waits on: nothing is wrong with being woken later."""
+    with redis_stack.start(private=True, args=["--busy-reply-threshold", "50"]) as server:
+        client, other = Redis.from_url(server.url), Redis.from_url(server.url)
+        cls = bound_to(client)
+        doc = await cls().save()
+        async with doc.lock(lease=30):
+            [waiter] = start(cls, doc)
+            await queued(client, doc)
+            slow = asyncio.create_task(other.eval(SLOW, 0))
+            await asyncio.sleep(0.1)
+            [listening] = _lock.queues(client)._wakes._wakes.values()
+            listening._connection._writer.transport.abort()
+            await slow
+            await asyncio.sleep(0.1)
+        await asyncio.wait_for(waiter, 5)
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+        await other.aclose()

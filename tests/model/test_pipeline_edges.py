@@ -2,6 +2,8 @@
 """`pipeline()`: what joins a block, and what is left when it fails."""
 
 import asyncio
+import contextvars
+import sys
 from typing import Any, Optional
 
 import pytest
@@ -506,3 +508,29 @@ async def test_a_block_that_another_task_leaves(bound, stored):
         doc.n += 1
     await doc.n.increase()
     assert (await stored(doc.key))["n"] == doc.n == 5
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks cannot be given a context")
+async def test_two_tasks_in_one_context(bound, stored):
+    """Blocks of tasks that share a context, and overlap in any way, each collect their own task's changes."""
+    first, second = await User().save(), await User().save()
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def one():
+        async with first.pipeline():
+            first.n += 1
+            await begun.wait()
+        ended.set()
+
+    async def other():
+        async with second.pipeline():
+            second.n += 1
+            begun.set()
+            await ended.wait()
+            second.s += "x"
+        await second.n.increase()
+
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    await asyncio.gather(*(loop.create_task(work(), context=context) for work in (one, other)))
+    assert ((await stored(first.key))["n"], (await stored(second.key))["n"]) == (11, 12)
+    assert (await stored(second.key))["s"] == "abx"
