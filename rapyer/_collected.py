@@ -84,8 +84,8 @@ class Recording:
         self.parts: dict[int, Any] | None = None
         #: Plain values that may change in place: by their identities, then by owner and place.
         self.watched: dict[int, dict[tuple[int, Step], Met]] | None = None
-        #: Lists, by their identities, as they were when all that had changed in them was recorded.
-        self.settled: dict[int, bytes | None] = {}
+        #: Lists, by their identities, with their text when all that had changed in them was recorded.
+        self.settled: dict[int, tuple[Any, bytes | None]] | None = None
 
     def begin(self) -> None:
         """Collect what is done from now on."""
@@ -134,7 +134,7 @@ class Recording:
             whole: the value; None for all.
             text: what it is now as text, to be compared with what it was when this was done last.
         """
-        if text is not None and self.settled.get(id(whole)) == text:
+        if text is not None and (self.settled or {}).get(id(whole)) == (whole, text):
             return
         gone = _deleted(self.entries)
         for met in self._met_in(whole):
@@ -152,6 +152,11 @@ class Recording:
                 self.entries.append((document, Operation("value.set", steps, owner._encode(place, value), place)))
                 met.text = now
 
+    def is_settled(self, whole: Any, text: bytes | None) -> None:
+        """Take notice that all that had changed in a list is recorded, which is this text now."""
+        self.settled = {} if self.settled is None else self.settled
+        self.settled[id(whole)] = (whole, text)  # it is kept: another one could come to have its identity
+
     def _met_in(self, whole: Any) -> list[Met]:
         watched = [met for places in (self.watched or {}).values() for met in places.values()]
         return watched if whole is None else [met for met in watched if _is_within(met.owner, whole)]
@@ -163,7 +168,7 @@ class Recording:
         def restore() -> None:
             for met in self._met_in(None):
                 met.text = texts.get(id(met), met.first)
-            self.settled.clear()
+            self.settled = None
 
         return restore
 
