@@ -304,6 +304,7 @@ async def assign(doc):
         raise ZeroDivisionError
 
 
+@pytest.mark.one_server("the documents are in slots of their own")
 async def test_documents_that_come_after_parts(bound):
     """Documents that are made where parts of others were before, in the memory, are no parts."""
     keys = [(await Item().save()).key for _ in range(30)]

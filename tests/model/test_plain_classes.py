@@ -138,7 +138,7 @@ class Line(BaseModel):
         return self
 
 
-class Order(AtomicRedisModel):
+class PricedOrder(AtomicRedisModel):
     """Has one, and is another."""
 
     line: Line = Line()
@@ -155,7 +155,7 @@ class Order(AtomicRedisModel):
 
 async def test_validators_that_assign(bound):
     """What a model's own validator assigns is taken as it is, without asking the validator again."""
-    order = await Order(line={"price": 3}, lines=[Line(price=4)], price=5).save()
+    order = await PricedOrder(line={"price": 3}, lines=[Line(price=4)], price=5).save()
     assert (order.line.total, order.lines[0].total, order.total) == (6, 8, 15)
     order.line.price = 10
     order.price = 7
@@ -165,7 +165,7 @@ async def test_validators_that_assign(bound):
         order.line.price = 11
         order.lines[0].price = 12
         order.price = 8
-    read = await Order.get(order.key)
+    read = await PricedOrder.get(order.key)
     assert (read.line.total, read.lines[0].total, read.total) == (22, 24, 24)
     assert read == order
     with pytest.raises(ValidationError):
