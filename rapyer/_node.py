@@ -231,7 +231,7 @@ class Node(_validity.Vetted):
                 recording.add(document, *done)
             elif name not in facts.local:
                 recording.entries.append((document, self._set_operation(name)))
-            recording.add(document, *others)
+            recording.entries += [(document, other) for other in others]
             if facts.plans[name].followed:
                 value = getattr(self, name)
                 recording.renewed(value)
