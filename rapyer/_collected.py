@@ -152,7 +152,7 @@ class Recording:
                 self.entries.append((document, Operation("value.set", steps, owner._encode(place, value), place)))
                 met.text = now
 
-    def is_settled(self, whole: Any, text: bytes | None) -> None:
+    def note_settled(self, whole: Any, text: bytes | None) -> None:
         """Take notice that all that had changed in a list is recorded, which is this text now."""
         self.settled = {} if self.settled is None else self.settled
         self.settled[id(whole)] = (whole, text)  # it is kept: another one could come to have its identity

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _linked_classes: dict[type[Any], type[Any]] = {}
 
 
-def is_linked(cls: Any) -> None:
+def register(cls: Any) -> None:
     """Take notice of a linked class while it is made: it may have parts of its own kind."""
     _linked_classes[cls._rapyer_plain] = cls
 

@@ -205,7 +205,7 @@ class Node(_validity.Vetted):
             before = self.__dict__
             present = before.get(name, _NOTHING)
             if (value is present and isinstance(value, (Container, Node))) or (  # what an in-place operator gives back
-                _storable.settling and self._settles(name, value)
+                _storable.under_validation and self._takes_from_validator(name, value)
             ):
                 return
             facts, recording = self._assigning, None
@@ -248,9 +248,9 @@ class Node(_validity.Vetted):
                 raise
             return [self._set_operation(other) for other in others if self._is_stored(other)]
 
-        def _settles(self, name: str, value: Any) -> bool:
+        def _takes_from_validator(self, name: str, value: Any) -> bool:
             """Set a field that one of the model's own validators assigns, which is not asked again."""
-            if id(self) not in _storable.settling:
+            if id(self) not in _storable.under_validation:
                 return False
             extra = self.__pydantic_extra__
             if name in self._assigning.alone:

@@ -18,7 +18,7 @@ from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
 from pydantic_core import core_schema
 
 from rapyer import _codec
-from rapyer._linked import is_linked, linked_class, relink
+from rapyer._linked import linked_class, register, relink
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class Storable:
 def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
     """Return the schema of a model with the schemas of its fields reworked, in place."""
     if "_rapyer_plain" in vars(cls):
-        is_linked(cls)
+        register(cls)
     found = _resolved(schema, handler)
     if found is None:
         return schema
-    _settle(found)
+    _mark_validators(found)
     fields = _model_fields(found)
     for name, field in (fields or {}).items():
         field["schema"] = rework(field["schema"], handler, base, f"{cls.__name__}.{name}")
@@ -62,19 +62,19 @@ def _resolved(schema: Any, handler: GetCoreSchemaHandler) -> Any:
         return None
 
 
-def _settle(schema: Any) -> None:
+def _mark_validators(schema: Any) -> None:
     """Let the model's own validators, which run after its fields', assign its fields without being asked again."""
     while schema["type"] != "model" and "schema" in schema:
-        if schema["type"] == "function-after" and not isinstance(schema["function"]["function"], _Settling):
-            schema["function"] = {**schema["function"], "function": _Settling(schema["function"]["function"])}
+        if schema["type"] == "function-after" and not isinstance(schema["function"]["function"], _OwnValidator):
+            schema["function"] = {**schema["function"], "function": _OwnValidator(schema["function"]["function"])}
         schema = schema["schema"]
 
 
 #: Models whose own validators run, by identity.
-settling: set[int] = set()
+under_validation: set[int] = set()
 
 
-class _Settling:
+class _OwnValidator:
     """A validator that works on the model itself."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -82,13 +82,13 @@ class _Settling:
 
     def __call__(self, model: Any, *info: Any) -> Any:
         identity = id(model)
-        if identity in settling:
+        if identity in under_validation:
             return self._function(model, *info)
-        settling.add(identity)
+        under_validation.add(identity)
         try:
             return self._function(model, *info)
         finally:
-            settling.discard(identity)
+            under_validation.discard(identity)
 
 
 def _model_fields(schema: Any) -> dict[str, Any] | None:

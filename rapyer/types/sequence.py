@@ -324,4 +324,4 @@ def _take_out(elements: list[Any], present: Any) -> None:
     # In Redis the first that is written like it goes: of all it has to know what they are by now.
     recording.settle(linked, linked._text())
     list.remove(linked, present)
-    recording.is_settled(linked, linked._text())
+    recording.note_settled(linked, linked._text())
