@@ -248,8 +248,14 @@ def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], _: s
 
 def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: Any) -> Any:
     cls = _model_class(found if isinstance(found, dict) else schema)
-    if cls is None or issubclass(cls, base) or cls.__pydantic_root_model__:
+    if cls is None or cls.__pydantic_root_model__:
         return schema
+    if issubclass(cls, base):
+        plain = vars(cls).get("_rapyer_plain")
+        if plain is None:
+            return schema
+        # By its name in quotes a plain model may mean its linked class, which has the same.
+        return core_schema.no_info_before_validator_function(relink(plain, cls), schema, metadata=dict(_RELINKS))
     linked = linked_class(cls, base)
     return core_schema.no_info_before_validator_function(
         relink(cls, linked), handler.generate_schema(linked), metadata=dict(_RELINKS)
