@@ -93,25 +93,27 @@ def _texts(page: Sequence[bytes]) -> Iterator[str]:
 
 
 async def _owners(caller: Dispatcher) -> dict[str, bytes] | None:
-    """Return who serves: of each primary which slots it says that it has; None while one is on its way to another.
+    """Return who serves: the names of a cluster's primaries with their slots, or of one server which process it is.
 
-    Of one server which process it is: where a walk had come to means nothing to another one.
+    None where it is on its way: a slot moves, or the primaries of a cluster do not all say the same of each other. They
+    need not be those that were asked: what a node lost a moment ago, another has that nobody was told of yet.
     """
-    owners = {}
-    for node in await caller.primaries():
-        if not caller.clustered:
-            owners[node.name] = await _process(caller, node)
-            continue
+    nodes = await caller.primaries()
+    if not caller.clustered:
+        return {node.name: await _process(caller, node) for node in nodes}  # what a cursor means only it knows
+    asked = set()
+    views = []
+    for node in nodes:
         try:
             told = await caller.command("CLUSTER", "NODES", at=node)
         except ServerError:
             return None
-        words = next(line.split() for line in told.splitlines() if b"myself" in line)
-        slots = b" ".join(words[8:])
-        if b"[" in slots:
-            return None
-        owners[node.name] = slots
-    return owners
+        lines = [line.split() for line in told.splitlines()]
+        asked.add(next(words[0].decode() for words in lines if b"myself" in words[2]))
+        views.append({words[0].decode(): b" ".join(words[8:]) for words in lines if len(words) > 8})  # noqa: PLR2004
+    [owners, *others] = views
+    still = owners.keys() == asked and all(view == owners for view in others) and b"[" not in b"".join(owners.values())
+    return owners if still else None
 
 
 async def _process(caller: Dispatcher, node: Any) -> bytes:

@@ -38,7 +38,7 @@ def started(
 ) -> Iterator[redis_stack.RedisStack | redis_stack.Cluster]:
     """Start a server, or a cluster; its `url` connects in this way."""
     if SERVER == "cluster":
-        with redis_stack.cluster() as servers:
+        with redis_stack.cluster(node_timeout=15.0) as servers:  # a slow machine is no failure
             yield servers
         return
     arguments: Sequence[str] = ()

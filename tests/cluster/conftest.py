@@ -9,7 +9,7 @@ import redis_stack
 @pytest.fixture(scope="session")
 def servers():
     """One cluster for the whole worker; tests that break one start their own."""
-    with redis_stack.cluster() as cluster:
+    with redis_stack.cluster(node_timeout=15.0) as cluster:  # a slow machine is no failure
         yield cluster
 
 

@@ -52,6 +52,20 @@ async def test_a_node_that_was_removed():
             assert docs[0].n == 40
 
 
+async def test_a_node_that_has_not_heard_of_a_primary(world, monkeypatch):
+    """A search goes on until those that were asked say of each other that they are all that serve."""
+    docs = [await Doc(n=number).save() for number in range(20)]
+    ask, answers = world.nodes.ask, [2, 2, 2, 3, 2]
+
+    async def told():
+        await ask()
+        world.nodes._primaries = world.nodes._primaries[: answers.pop(0) if answers else 3]
+
+    monkeypatch.setattr(world.nodes, "ask", told)
+    assert sorted(await Doc.afind_keys()) == sorted(doc.key for doc in docs)
+    assert not answers
+
+
 async def test_all_nodes_have_new_addresses(world):
     """Where no known node answers, those that the client was made with are asked."""
     doc = await Doc().save()
