@@ -365,6 +365,8 @@ class _PureReader:
     def gets(self, _decode: bool) -> Any:  # noqa: FBT001 - as hiredis has it
         """Return a reply, or `NOTHING` while it is incomplete."""
         if self._reading is None:
+            if not self._stream._buffer:
+                return NOTHING  # beginning to wait costs more than most replies
             self._reading = self._parser.read_response(disable_decoding=True)
         try:
             self._reading.send(None)
