@@ -68,18 +68,16 @@ class Field:
     def __get__(self, model: Any, owner: Any = None) -> Any:
         """Return the linked value; a class has none."""
         name = self._name
-        if model is None:
-            raise AttributeError(name)
-        values = model.__dict__
-        if name not in values:
-            raise AttributeError(name)
-        value = values[name]
+        try:
+            value = model.__dict__[name]
+        except (KeyError, AttributeError):  # of a class there is no model
+            raise AttributeError(name) from None
         plan = self._plan if owner is self._cls else self._plan_for(model)
         if value.__class__ is plan.own_type and value._owner is model and value._hint == name:
             return value
         linked = plan.wrap(value, model, name)
         if linked is not value:
-            values[name] = linked
+            model.__dict__[name] = linked
         return linked
 
     def _plan_for(self, model: Any) -> Plan:

@@ -11,6 +11,7 @@ import asyncio
 import sys
 from contextlib import suppress
 from contextvars import ContextVar
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rapyer._ops import Operation
@@ -174,7 +175,7 @@ class Recording:
 
     def add(self, document: Document, *operations: Operation) -> None:
         """Collect operations in order."""
-        self.entries += [(document, operation) for operation in operations]
+        self.entries.extend(zip(repeat(document), operations))
 
 
 def _is_within(value: Any, whole: Any) -> bool:

@@ -122,7 +122,8 @@ class Node(_validity.Vetted):
         values: Any = self.__dict__
         if place not in values and self.__pydantic_extra__ is not None:
             values = self.__pydantic_extra__
-        values[place] = kept = adopt(values.get(place), value, self, place)
+        present = values.get(place)
+        values[place] = kept = value if present.__class__ in UNLINKED else adopt(present, value, self, place)
         return kept
 
     def _decode(self, place: Step, text: bytes) -> Any:
@@ -227,11 +228,8 @@ class Node(_validity.Vetted):
             if recording is None:
                 return
             others = self._set_besides(name, before) if facts.judged else ()
-            if done:
-                recording.add(document, *done)
-            elif name not in facts.local:
-                recording.entries.append((document, self._set_operation(name)))
-            recording.entries += [(document, other) for other in others]
+            changes = done or (() if name in facts.local else (self._set_operation(name),))
+            recording.add(document, *changes, *others)
             if facts.plans[name].followed:
                 value = getattr(self, name)
                 recording.renewed(value)

@@ -307,7 +307,10 @@ class Immutable(RedisType):
 
     def _take(self, owner: Owner, place: Step, new: Any) -> Self:
         """Put a plain value into this value's place and return it linked."""
-        value = self._wrap(new, owner, place)
+        return self._give_way(owner, place, self._wrap(new, owner, place))
+
+    def _give_way(self, owner: Owner, place: Step, value: Any) -> Self:
+        """Put a linked value into this one's place and return what stands there then."""
         if place.__class__ is int:
             return self._taken_in_list(owner, value)
         linked: Self = owner._put(place, value)

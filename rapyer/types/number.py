@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _calls, _codec, _session
+from rapyer import _calls, _codec
+from rapyer._collected import recording_here
 from rapyer.errors import OutOfRange
 from rapyer.types._base import Immutable
 
@@ -57,8 +58,7 @@ class RedisInt(Immutable, int):
             self._check_key_stays()
         if amount not in _codec.INT64:
             raise OutOfRange(self.key, self.json_path)
-        recording = self._recording() if _session.is_recording() else None
-        if recording is not None:
+        if recording_here.get() is not None and (recording := self._recording()) is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase", _decimal(amount))
         owner = self._owner or self._linked()
@@ -66,8 +66,12 @@ class RedisInt(Immutable, int):
         if owner._guarded:
             self._vet(self._checked_sum(amount))
         reply = await _calls.change(owner, place, "number.increase", _decimal(amount))
-        # The script saw to it that this is an integer; where more is asked for, the model reads it.
-        return self._taken(owner, place, reply[0]) if owner._guarded else self._take(owner, place, int(reply[0]))
+        if owner._guarded:
+            return self._taken(owner, place, reply[0])
+        new = RedisInt(reply[0])  # the script saw to it that it is one
+        new._owner = owner
+        new._hint = place
+        return self._give_way(owner, place, new)
 
     def _checked_sum(self, amount: int) -> int:
         result = int(self) + amount
