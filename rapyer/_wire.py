@@ -353,7 +353,7 @@ class _PureReader:
     The parser waits for its stream to have more. It is carried on here, whenever there is more.
     """
 
-    def __init__(self, parser: Any, stream: asyncio.StreamReader) -> None:
+    def __init__(self, parser: Any, stream: Any) -> None:
         self._parser = parser
         self._stream = stream
         self._reading: Any = None
