@@ -183,7 +183,7 @@ class NotReplicated(RapyerError):
 
 
 class CrossSlot(RapyerError):
-    """The documents of one script live in different hash slots of a cluster; nothing was sent."""
+    """The documents of one block are in different hash slots, or have different clients; nothing was sent."""
 
 
 class CorruptDocument(RapyerError):
