@@ -29,6 +29,10 @@ class AtomicRedisModel(Keyed):
     and have a place: `user.tags.aappend("x")`, `user.score.increase()`.
 
     `Meta`, a nested class, takes the options of `rapyer.config.RedisConfig`.
+
+    Besides what each method names, whatever talks to Redis raises `UsageError` where the model is bound to no client,
+    `ServerError` for what else Redis answers, and redis-py's `ConnectionError` or `TimeoutError` when no Redis answers;
+    a write raises `NotReplicated` with `Meta.min_replicas`.
     """
 
     __slots__ = ()
@@ -50,6 +54,7 @@ class AtomicRedisModel(Keyed):
             IndexError: only nested: the list that it is an element of got shorter.
             WrongType: the key holds something that is no document.
             pydantic.ValidationError: what changed in place here would not validate; nothing is written.
+            OutOfRange: a value cannot be stored exactly, as in an `Any` field; nothing is written.
             LockLost: a lock this task holds on the document was lost.
             OutcomeUnknown: the connection was lost before the answer.
         """
@@ -127,6 +132,7 @@ class AtomicRedisModel(Keyed):
 
         One round trip, one script (`document.duplicate`), atomic: all or none. The payload is sent once. On a cluster
         there is one script for each slot; where not all copies are written, or on replicas, those that are get removed.
+        Inside `pipeline()` it does not join the block: the copies are written at once.
 
         Args:
             num: how many, 0 or more.
@@ -135,6 +141,7 @@ class AtomicRedisModel(Keyed):
             the copies.
 
         Raises:
+            OutOfRange: a value cannot be stored exactly, as in an `Any` field; nothing is written.
             UsageError: `num` is no such number, this is a nested model, or its key field has no `default_factory`
                 to make new keys (or it made one that is taken).
             OutcomeUnknown: the connection was lost before the answer, or copies could not be removed: it names the
@@ -177,7 +184,7 @@ class AtomicRedisModel(Keyed):
         joins the block.
 
         Raises:
-            UsageError: a field is unknown or is the key.
+            UsageError: a field is unknown, or the key is made of it.
             pydantic.ValidationError: a value does not fit; nothing is changed, here or there.
             KeyNotFound: the document is gone; nothing is recreated, and nothing changed here.
             PathNotFound, WrongType: only nested: this part is gone or something else.
@@ -223,6 +230,7 @@ class AtomicRedisModel(Keyed):
             KeyNotFound: the document is gone; nothing is recreated.
             PathNotFound, WrongType, OutOfRange, IndexError, KeyError, ValueError, ZeroDivisionError: an operation was
                 refused; none of the block was written.
+            pydantic.ValidationError: what the block leaves here would not validate; nothing was written.
             CorruptDocument: what is stored, on entry or after the block, does not validate.
             LockLost, OutcomeUnknown: as for every write.
         """
@@ -258,6 +266,9 @@ class AtomicRedisModel(Keyed):
             KeyNotFound: there is no document; the lock is released.
             WrongType: the key holds something that is no document; the lock is released.
             CorruptDocument: what is stored does not validate; the lock is released.
+            pydantic.ValidationError, OutOfRange: with `save_at_end`, what the body left cannot be saved; the lock is
+                released, and nothing was written.
+            OutcomeUnknown: the connection was lost before the answer to the save or the release.
             UsageError: this task holds the lock already, the block is in use, or a nested model is no part of its
                 document any more.
         """

@@ -150,7 +150,8 @@ async def get(key: str) -> Any:
     Raises:
         UsageError: no class has this prefix, or two have.
         KeyNotFound: there is no document.
-        CorruptDocument: what is stored does not validate.
+        WrongType: the key holds something that is no document.
+        CorruptDocument: what is stored does not validate, or is another key's.
     """
     return await _classes.models.of_key(key).get(key)
 
