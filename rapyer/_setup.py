@@ -179,7 +179,7 @@ def pipeline(*, ignore_if_deleted: bool = False) -> Pipeline[None]:
         ignore_if_deleted: whether documents that are gone are left alone instead of a `KeyNotFound`.
 
     Raises:
-        CrossSlot: the documents cannot share a script: on a cluster they are in different hash slots, or their models are
-            bound to different clients; nothing was sent.
+        CrossSlot: the documents cannot share a script: on a cluster they are in different hash slots, or their models
+            are bound to different clients; nothing was sent.
     """
     return Pipeline(None, None, ignore_if_deleted=ignore_if_deleted)
