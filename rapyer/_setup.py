@@ -28,6 +28,7 @@ _NO_URL = (
     "redis+cluster:// or rediss+cluster://; in user and password, special characters are quoted: "
     "urllib.parse.quote(password, safe='')"
 )
+_NO_TEXT = "the URL has an option that is no text, as `retry`: give it to a redis.asyncio client of your own"
 #: How often a cluster's client tries, in its URL.
 ATTEMPTS = "cluster_error_retry_attempts"
 #: What to say of a server that watches others.
@@ -80,6 +81,8 @@ def client_of(url: str, **options: Any) -> Any:
             raise ValueError  # noqa: TRY301 - as redis-py does where it notices
         parts = urlsplit(f"{scheme}://{rest}")
         words = dict(parse_qsl(parts.query))
+        if "retry" in words:
+            raise UsageError(_NO_TEXT)
         if clustered and ATTEMPTS in words:  # left as text by redis-py, for which the number is outdated besides
             options["retry"] = Retry(ExponentialBackoff(), int(words.pop(ATTEMPTS)))
             parts = parts._replace(query=urlencode(words))
@@ -91,6 +94,8 @@ def client_of(url: str, **options: Any) -> Any:
     except (TypeError, RedisError, RedisClusterException) as error:
         msg = f"the URL has an option that does not fit: {error}"  # its name, and nothing else of the URL
         raise UsageError(msg) from None
+    except AttributeError:  # of a text, what redis-py wants of an object
+        raise UsageError(_NO_TEXT) from None
     return client
 
 

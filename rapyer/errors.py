@@ -115,8 +115,8 @@ class OutOfRange(RapyerError, ValueError):
         if self.why:
             return f"{self.path} of {self.key!r}: {self.why}; nothing was written"
         return (
-            f"{self.path} of {self.key!r} would leave what Redis can hold exactly (integers of signed "
-            "64 bits, finite doubles); nothing was written: use a smaller value or store it as text"
+            f"{self.path} of {self.key!r} would leave what can be stored exactly (integers of signed 64 bits, finite "
+            "doubles, the years 1 to 9999); nothing was written: use a smaller value or store it as text"
         )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls
+from rapyer.errors import OutOfRange
 from rapyer.types._base import Immutable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self
 
     from rapyer._link import Owner
@@ -83,10 +87,10 @@ class RedisDatetime(Immutable, datetime):
         recording = self._recording()
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
-            return self._recorded(recording, self.clone() + duration, "moment.add", *_parts(duration))
+            return self._recorded(recording, self._moved(duration), "moment.add", *_parts(duration))
         owner, place = self._standing()
         if owner._guarded:
-            self._vet(self.clone() + duration)
+            self._vet(self._moved(duration))
         reply = await _calls.change(owner, place, "moment.add", *_parts(duration))
         return self._taken(owner, place, reply[0])
 
@@ -94,13 +98,21 @@ class RedisDatetime(Immutable, datetime):
         """Move forward; inside `pipeline()` from wherever the timestamp is in Redis."""
         if not isinstance(other, timedelta):
             return NotImplemented
-        return self._in_place(self.clone() + other, "moment.add", *_parts(other))
+        return self._in_place(self._moved(other), "moment.add", *_parts(other))
 
     def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
         """Move back; inside `pipeline()` from wherever the timestamp is in Redis."""
         if not isinstance(other, timedelta):
             return self.clone() - other
-        return self._in_place(self.clone() - other, "moment.add", *_parts(-other))
+        return self._in_place(self._moved(other, operator.sub), "moment.add", *_parts(-other))
+
+    def _moved(self, duration: timedelta, how: Callable[[datetime, timedelta], datetime] = operator.add) -> datetime:
+        try:
+            return how(self.clone(), duration)
+        except OverflowError:
+            if self._owner is None:
+                raise
+            raise OutOfRange(self.key, self.json_path) from None
 
 
 def _parts(duration: timedelta) -> tuple[Argument, ...]:

@@ -185,6 +185,8 @@ async def test_show_what_is_no_document(bound, stack):
         ("show", "redis://127.0.0.1:1", "a"),
         ("doctor", "x"),
         ("doctor", "redis://127.0.0.1:1?bogus=1"),
+        ("doctor", "redis://127.0.0.1:1?retry=3"),
+        ("doctor", "redis+cluster://127.0.0.1:1?retry=3"),
         ("locks", "redis+cluster://127.0.0.1:1?bogus=1"),
         ("doctor", "redis+cluster://127.0.0.1:1/1"),
     ],

@@ -1,6 +1,7 @@
 """Awaited operations: each gives the new truth, here and in Redis, wherever the field stands."""
 
 import asyncio
+import operator
 import random
 import struct
 from datetime import datetime, timedelta, timezone
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from rapyer import AtomicRedisModel
 from rapyer.errors import KeyNotFound, OutOfRange, PathNotFound, WrongType
+from rapyer.types import RedisDatetime
 
 MOMENT = datetime(2024, 2, 29, 23, 59, 59, 999999, timezone(timedelta(hours=-5)))
 
@@ -225,6 +227,29 @@ async def test_years(bound, stored):
     with pytest.raises(OutOfRange):
         await root.d.aadd(timedelta(days=1))
     assert await stored(root.key, "$.d") == "9999-12-31T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda root: operator.iadd(root.d, timedelta(days=2)),
+        lambda root: operator.isub(root.d, timedelta(days=-2)),
+        lambda root: operator.isub(root.d, timedelta.min),
+    ],
+    ids=["+=", "-=", "-= the longest"],
+)
+async def test_years_in_a_block(bound, stored, move):
+    """In a block, too, such a moment is OutOfRange, which names the years; in no document it is Python's error."""
+    root = await Root(d=datetime(9999, 12, 31, tzinfo=timezone.utc)).save()
+    async with root.pipeline():
+        with pytest.raises(OutOfRange, match="9999"):
+            await root.d.aadd(timedelta(days=2))
+        with pytest.raises(OutOfRange, match="9999"):
+            move(root)
+    assert await stored(root.key, "$.d") == "9999-12-31T00:00:00Z"
+    moment = RedisDatetime(9999, 12, 31)
+    with pytest.raises(OverflowError):
+        moment += timedelta(days=2)
 
 
 async def test_python_errors(bound, stored):
