@@ -27,7 +27,7 @@ class Facts(msgspec.Struct, frozen=True):
         scripts: how many scripts this package has.
         loaded: how many of them the server has.
         seconds: round trips, shortest first.
-        cluster: what state its cluster is in; "" where it is in none.
+        cluster: what state its cluster is in; "" where it is in none, "?" where it may not be asked.
     """
 
     info: Mapping[str, str]
@@ -70,6 +70,8 @@ def _server(facts: Facts) -> Iterator[Finding]:
 def _cluster(facts: Facts) -> Iterator[Finding]:
     if facts.cluster == "ok":
         yield Finding("ok", "cluster", "every slot is served")
+    elif facts.cluster == "?":
+        yield Finding("note", "cluster", "no right to see its state")
     elif facts.cluster:
         remedy = "`redis-cli --cluster check` tells which; bring their primary back, or have a replica take over"
         yield Finding("DANGER", "cluster", f"its state is {facts.cluster}: slots are served by nobody", remedy)

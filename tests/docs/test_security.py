@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 import rapyer
+import redis_stack
 from rapyer import AtomicRedisModel
 from rapyer.errors import KeyNotFound, ServerError
 
@@ -36,11 +40,16 @@ class Other(AtomicRedisModel):
     """A model whose keys it may not touch."""
 
 
+def rights():
+    """The rights that SECURITY.md gives a user."""
+    text = SECURITY.read_text("utf-8")
+    return re.search(r"^ACL SETUSER app (.*?)\n```", text, re.DOTALL | re.MULTILINE)[1].split()
+
+
 @pytest.fixture
 async def restricted(client, stack):
     """A client of the user that SECURITY.md makes."""
-    rule = re.search(r"^ACL SETUSER app (.*?)\n```", SECURITY.read_text("utf-8"), re.DOTALL | re.MULTILINE)[1]
-    await client.execute_command("ACL", "SETUSER", "app", "reset", *rule.split())
+    await client.execute_command("ACL", "SETUSER", "app", "reset", *rights())
     app = Redis.from_url(stack.url, username="app", password="password")  # noqa: S106 - of a server of this test
     yield app
     await rapyer.teardown_rapyer()
@@ -94,3 +103,28 @@ async def test_and_no_more(restricted):
     for words in (("CONFIG", "GET", "save"), ("FLUSHALL",), ("SET", "Other:1", "x"), ("KEYS", "*"), ("SHUTDOWN",)):
         with pytest.raises(NoPermissionError):
             await restricted.execute_command(*words)
+
+
+@pytest.mark.slow
+async def test_the_rights_on_a_cluster():
+    """There two more are enough to connect, to find documents at once, and for the doctor to say what it cannot see."""
+    more = re.findall(r"`(\+cluster\|(?:slots|nodes))`", SECURITY.read_text("utf-8"))
+    with redis_stack.cluster() as servers:
+        for node in servers.nodes:
+            async with Redis(port=node.port) as client:
+                await client.execute_command("ACL", "SETUSER", "app", "reset", *rights(), *more)
+        url = servers.url.replace("://", "://app:password@")
+        await rapyer.init_rapyer(url)
+        users = [await User(score=number).save() for number in range(9)]
+        assert sorted(user.score for user in await User.afind()) == [user.score for user in users]
+        scans = 0
+        for node in servers.primaries():
+            async with Redis(port=node.port) as client:
+                scans += (await client.info("commandstats"))["cmdstat_scan"]["calls"]
+        assert scans == 3
+        await rapyer.teardown_rapyer()
+        command = (sys.executable, "-m", "rapyer", "doctor", url)
+        done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = await done.communicate()
+        assert err == b""
+        assert out.count(b"no right to see its state") == 3
