@@ -190,8 +190,8 @@ def _is_within(value: Any, whole: Any) -> bool:
 def _written(owner: Owner, place: Step, value: Any) -> Written:
     try:
         return owner._written(place, value)
-    except ValueError:
-        return None  # it was valid when the block met it
+    except (UsageError, ValueError):
+        return None  # it was there, and valid, when the block met it
 
 
 def _deleted(entries: Iterable[tuple[Any, Operation]]) -> set[int]:

@@ -3,6 +3,7 @@
 import copy
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -329,3 +330,20 @@ async def test_many_are_removed(bound):
             doc.parts.remove(part)
     assert time.monotonic() - began < 5
     assert [part.a for part in (await Doc.get(doc.key)).parts] == list(range(1, 600, 2))
+
+
+class OpenDoc(AtomicRedisModel, extra="allow"):
+    """A document that takes fields of any name."""
+
+
+@pytest.mark.parametrize("value", [{"c": [9]}, Part(1)], ids=["json", "dataclass"])
+async def test_a_new_field_that_is_taken_back(bound, value):
+    """A field that an inner block made and took back is no business of the outer one, which goes on."""
+    doc = await OpenDoc(n=1).save()
+    async with doc.pipeline():
+        doc.n = 2
+        with suppress(ZeroDivisionError):
+            async with doc.pipeline():
+                doc.made = value
+                raise ZeroDivisionError
+    assert (await OpenDoc.get(doc.key)).model_extra == {"n": 2}
