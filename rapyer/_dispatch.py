@@ -6,6 +6,8 @@ Rules:
 - Whether a call may be repeated after a lost connection follows from the script's own flags: `no-writes`, which the
   server enforces, or `repeatable`, for those of which twice is the same as once.
 - A call is a future that its caller awaits: a coroutine runs for it only when it failed and there is a way on.
+- When a client is gone, its calls that are on their way end as they would have, and then its connections are closed:
+  calls keep their dispatcher, which closes them when nothing keeps it any more.
 """
 
 from __future__ import annotations
@@ -57,8 +59,11 @@ class Dispatcher:
         queues: who waits for locks by it, where that is needed; kept here for as long as this lives.
     """
 
+    _process = 0
+
     def __init__(self, client: Any) -> None:
         self._nodes = nodes_of(client)
+        self._process = os.getpid()
         self._lane = self._nodes.only
         self.clustered = self._nodes.clustered
         self.queues: Any = None
@@ -66,6 +71,12 @@ class Dispatcher:
         self._loading: dict[tuple[Lane, str], asyncio.Task[None]] = {}
         self._loop = asyncio.get_running_loop()
         self._groups = Groups(together=self._lane is not None)
+
+    def __del__(self) -> None:
+        """Close the connections of a client that is gone, in any thread; a forked child has none to close."""
+        _leaving.pop(id(self), None)
+        if self._process == os.getpid():
+            self._nodes.drop()
 
     def script(
         self,
@@ -234,8 +245,15 @@ class Dispatcher:
         await self._nodes.close()
 
     def drop(self) -> None:
-        """Close the connections of a client that is gone, or of a loop that was closed."""
+        """Close the connections of a loop that was closed."""
         self._nodes.drop()
+
+    def leave(self) -> None:
+        """Let the connections of a client that is gone end with the last call that is on its way; in any thread."""
+        if self._loop.is_closed():
+            self.drop()
+        else:
+            _leaving[id(self)] = weakref.ref(self)
 
     async def _load(self, lane: Lane, script: Script, *, missing: bool = False) -> None:
         task = self._loading.get((lane, script.sha))
@@ -279,13 +297,15 @@ class _Loops(dict["asyncio.AbstractEventLoop", Dispatcher]):
                 found.drop()
 
     def drop(self) -> None:
-        """Close everything, now that the client is gone; a forked child has nothing to close."""
+        """Let go of everything, now that the client is gone; a forked child has nothing to close."""
         while self and self._process == os.getpid():
-            self.popitem()[1].drop()
+            self.popitem()[1].leave()
 
 
 # By the client's identity: a weak dictionary asks Python code for each key, and this is asked for each call.
 _dispatchers: dict[int, _Loops] = {}
+# Those of clients that are gone, by their own identities, for as long as calls are on their way.
+_leaving: dict[int, weakref.ref[Dispatcher]] = {}
 _inherited: list[Any] = []
 _making = threading.Lock()
 
@@ -322,23 +342,24 @@ def dispatchers() -> list[Dispatcher]:
     """Return those of all clients in the running loop."""
     loop = asyncio.get_running_loop()
     found = [loops.get(loop) for loops in list(_dispatchers.values())]
-    return [each for each in found if each is not None]
+    leaving = [reference() for reference in list(_leaving.values())]
+    return [each for each in (*found, *leaving) if each is not None and each._loop is loop]
 
 
 async def close_all() -> None:
     """Close every connection the library opened in this loop."""
-    loop = asyncio.get_running_loop()
+    loop, found = asyncio.get_running_loop(), dispatchers()
     for loops in list(_dispatchers.values()):
-        found = loops.pop(loop, None)
-        if found is not None:
-            await found.close()
+        loops.pop(loop, None)
+    for each in found:
+        await each.close()
 
 
 def _forget_parent() -> None:
     """Start anew in a forked child: the sockets are the parent's, and closing them would disturb its loops."""
-    global _dispatchers, _making  # noqa: PLW0603 - they are the process's
-    _inherited.append(_dispatchers)
-    _dispatchers = {}
+    global _dispatchers, _leaving, _making  # noqa: PLW0603 - they are the process's
+    _inherited.extend((_dispatchers, _leaving))
+    _dispatchers, _leaving = {}, {}
     _making = threading.Lock()
 
 

@@ -39,7 +39,8 @@ _opened: list[Any] = []
 async def init_rapyer(redis: Any = None, *, ttl: float | None = None) -> None:
     """Bind every model class that has no client of its own, check the server, load all scripts.
 
-    Three round trips, on a cluster to each primary. Calling it again rebinds. Models defined later are bound, too.
+    Three round trips, on a cluster to each primary. Calling it again rebinds; calls that are on their way end on the
+    client they began on. Models defined later are bound, too.
 
     Args:
         redis: a `redis.asyncio` client (`Redis`, `RedisCluster`, a Sentinel's master), `decode_responses` on or off,

@@ -10,11 +10,13 @@ import weakref
 from pathlib import Path
 
 import pytest
+from fault_proxy import FaultProxy
 from lane_world import World, increase, load, opened
 from redis.asyncio import Redis
 
 from rapyer import _dispatch
 from rapyer._dispatch import close_all, dispatcher
+from rapyer.errors import OutcomeUnknown
 
 FORKING = Path(__file__).with_name("forking.py")
 
@@ -90,11 +92,63 @@ async def test_client_that_is_gone(world):
     del client
     gc.collect()
     assert gone() is None
+    assert await comes_down_to(world, before)
+
+
+async def comes_down_to(world, connections):
+    """Whether so many connections are left soon."""
     for _ in range(50):
         await asyncio.sleep(0.01)
-        if await world.connections() == before:
-            return
-    pytest.fail("its connection is still there")
+        if await world.connections() == connections:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("state", ["connected", "connecting", "scripts flushed"])
+async def test_calls_of_a_client_that_is_gone(world, state):
+    """Calls that are on their way when their client goes end well; then its connection is closed."""
+    await world.put("k")
+    before = await world.connections()
+    async with FaultProxy(world.url) as proxy:
+        client = Redis.from_url(proxy.url)
+        if state != "connecting":
+            await load(dispatcher(client), "k")
+        if state == "scripts flushed":
+            await world.client.script_flush()
+        proxy.open.clear()
+        calls = [asyncio.ensure_future(increase(dispatcher(client), "k")) for _ in range(3)]
+        calls += [asyncio.ensure_future(load(dispatcher(client), "k"))]
+        await asyncio.sleep(0.02)
+        gone = weakref.ref(client)
+        del client
+        gc.collect()
+        assert gone() is None
+        await asyncio.sleep(0.02)
+        proxy.open.set()
+        *sums, text = await asyncio.wait_for(asyncio.gather(*calls), 5)
+        assert sums == [1, 2, 3]
+        assert text
+        del calls
+        assert await comes_down_to(world, before)
+
+
+async def test_closing_what_a_client_left(world):
+    """A teardown ends the calls of a client that is gone, too."""
+    await world.put("k")
+    async with FaultProxy(world.url) as proxy:
+        client = Redis.from_url(proxy.url)
+        await load(dispatcher(client), "k")
+        proxy.open.clear()
+        call = asyncio.ensure_future(increase(dispatcher(client), "k"))
+        await asyncio.sleep(0.02)
+        del client
+        gc.collect()
+        await asyncio.sleep(0.02)
+        assert not call.done()
+        await close_all()
+        with pytest.raises(OutcomeUnknown):
+            await asyncio.wait_for(call, 1)
+        proxy.open.set()
 
 
 async def test_close_all_twice(world):
