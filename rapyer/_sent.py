@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from rapyer._nodes import replicated
 from rapyer._refused import final
 from rapyer._registry import scripts
-from rapyer._trip import elsewhere
+from rapyer._trip import elsewhere, later
 from rapyer._wire import Call
 from rapyer.errors import NotReplicated, OutcomeUnknown, ServerError
 
@@ -87,8 +87,13 @@ class Sent:
         raise NotImplementedError  # pragma: no cover - each kind of call has its own
 
     def again(self, error: BaseException) -> bool:
-        """Whether it may be sent again after a failure, and that may help."""
-        return self.once is not None and (isinstance(error, _UNSURE) or elsewhere(error))
+        """Whether it may be sent again after a failure, and that may help.
+
+        A refusal for now says that nothing ran, which whoever asked for the first time is told. It says nothing of
+        what was sent before.
+        """
+        unknown = isinstance(error, _UNSURE) or elsewhere(error) or (self.unsure and later(error))
+        return self.once is not None and unknown
 
     def way(self, lane: Lane) -> Lane:
         """Return what it takes to the address of a lane."""

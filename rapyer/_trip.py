@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from redis.exceptions import AskError, AuthenticationError, ClusterDownError, TryAgainError
+from redis.exceptions import AskError, AuthenticationError, ClusterDownError, ResponseError, TryAgainError
 
 from rapyer._lane import PASSING
 from rapyer._wire import REFUSALS
@@ -15,12 +15,19 @@ from rapyer.errors import OutcomeUnknown
 FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.1
 
+#: How a server's words begin that refuses a write because of the state it is in: nothing ran, and the state may pass.
+_STATES = ("BUSY ", "NOREPLICAS ", "MISCONF ")
 _ELSEWHERE = (AskError, TryAgainError, ClusterDownError, *REFUSALS, *PASSING)
 
 
 def elsewhere(error: BaseException) -> bool:
     """Whether a call that failed like this ran nowhere, and may elsewhere or later."""
     return isinstance(error, _ELSEWHERE) and not isinstance(error, (OutcomeUnknown, AuthenticationError))
+
+
+def later(error: BaseException) -> bool:
+    """Whether a call that failed like this ran nothing, on a server that may soon do what it refuses now."""
+    return isinstance(error, ResponseError) and str(error).startswith(_STATES)
 
 
 class Trip:

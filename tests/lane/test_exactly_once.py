@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from connections import client_of
 from fault_proxy import Fault, FaultProxy
+from lane_world import until
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
@@ -13,7 +14,7 @@ import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel, _careful, _once
 from rapyer._dispatch import dispatcher
-from rapyer.errors import KeyNotFound, OutcomeUnknown
+from rapyer.errors import KeyNotFound, OutcomeUnknown, ServerError
 
 pytestmark = pytest.mark.one_server("a lane is the connection to one")
 
@@ -169,6 +170,34 @@ async def test_a_redis_that_stays_away(world, proxied):
     assert doc.n in {0, 1}
     await rapyer.teardown_rapyer()
     await client.aclose()
+
+
+async def test_a_server_that_is_busy_after_a_lost_answer():
+    """What a busy server refuses after an answer was lost goes on until it is known; what it refuses at first is told."""
+    with redis_stack.start(private=True, args=["--busy-reply-threshold", "50"]) as server:
+        async with FaultProxy(server.url) as proxy, Redis.from_url(server.url) as direct:
+            Doc.Meta.redis = client = client_of(proxy.url)
+            doc = await Doc().save()
+            await doc.n.increase()
+            passage = proxy.connections[-1]
+            passage.fault = Fault("down", passage.passed("down"), "swallow")
+            counting = asyncio.create_task(doc.n.increase())
+            await until(lambda: passage.struck)
+            looping = asyncio.create_task(direct.eval("while true do end", 0))
+            await asyncio.sleep(0.2)
+            passage.end(reset=True)
+            await asyncio.sleep(0.5)
+            assert not counting.done()
+            with pytest.raises(ServerError, match="BUSY"):
+                await doc.s.aappend("x")
+            async with Redis.from_url(server.url) as other:
+                await other.script_kill()
+            await asyncio.gather(looping, return_exceptions=True)
+            assert await counting == 2
+            assert (await doc.load()).n == 2
+            Doc.Meta.redis = None
+            await rapyer.teardown_rapyer()
+            await client.aclose()
 
 
 async def test_a_server_that_is_away_for_a_while():
