@@ -345,7 +345,7 @@ async def test_a_client_may_go(servers):
     [lane, *_] = await caller.primaries()
     gone = weakref.ref(client)
     await client.aclose()
-    del client
+    del client, caller
     gc.collect()
     assert gone() is None
     await asyncio.sleep(0.01)
