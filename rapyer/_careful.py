@@ -108,6 +108,13 @@ class Careful(Sent, Group):
         """Whether a lane need not care for it any more."""
         return self._over or Group.given_up(self)
 
+    def over(self) -> bool:
+        """Whether a failure is its last: with an id, its time begins with the first, be it in a lane or on the way."""
+        if self.once is not None and self.trip is None:
+            self.trip = self._sender.trip()
+            self.trip.bound(self.until)
+        return Sent.over(self)
+
     def answer(self, reply: Any) -> None:
         """Give each caller its answer."""
         known(self)

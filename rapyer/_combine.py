@@ -188,6 +188,10 @@ class Group:
         self._sender.shut(self)
         return True
 
+    def over(self) -> bool:
+        """Whether a failure is its last, however often it was tried."""
+        return False
+
     def callers(self) -> int:
         """Return how many wait for it."""
         return len(self._callers())

@@ -173,9 +173,8 @@ class Dispatcher:
 
     async def _go_on(self, sent: Sent, lane: Lane, error: BaseException) -> Any:
         """Repeat a call that failed for as long as nothing ran, or it runs once anyway, and there is a way."""
-        trip = self._nodes.trip()
-        if sent.once is not None:
-            trip.bound(sent.until)
+        trip = sent.trip = sent.trip or self._nodes.trip()
+        trip.bound(sent.until)
         loads = 0
         while True:
             missing = isinstance(error, NoScriptError)
@@ -189,7 +188,7 @@ class Dispatcher:
             try:
                 if missing:
                     await self._load(lane, sent.script, missing=True)
-                return await sent.by(lane, trip.first)
+                return await sent.by(lane)
             except (*FAILURES, NotReplicated) as failure:
                 error = failure
 

@@ -294,7 +294,7 @@ class Lane:
             call.tries += 1
             if call.given_up():
                 continue
-            if 0 <= most <= call.tries or call.until <= self._loop.time():
+            if call.over() or 0 <= most <= call.tries or call.until <= self._loop.time():
                 call.fail(own_error(error))
             else:
                 left.append(call)

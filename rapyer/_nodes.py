@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio.cluster import ClusterNode, NodesManager
@@ -176,8 +175,8 @@ class Cluster:
             raise error
         if not isinstance(error, TryAgainError):
             self._silent.add(lane.name)
-            with suppress(*_UNREACHABLE):  # the call's own failure is the one to be told
-                await self.ask()
+            # The call's own failure is the one to be told, whatever becomes of the question.
+            await asyncio.wait([self._expect()], timeout=None if trip.left == math.inf else max(0, trip.left))
         return self.lane(key)
 
     async def _redirected(self, error: Any, lane: Lane, trip: Trip) -> Lane:

@@ -114,6 +114,9 @@ class _Held:
     def given_up(self) -> bool:
         return self.call.given_up()
 
+    def over(self) -> bool:
+        return self.call.over()
+
     def callers(self) -> int:
         return self.call.callers()
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rapyer._once import Once
     from rapyer._refused import Locate, Where
     from rapyer._script import Script
+    from rapyer._trip import Trip
 
 _UNSURE = (OutcomeUnknown, NotReplicated)
 
@@ -53,6 +54,9 @@ class Sender(Protocol):
     def mend(self, call: Any, error: BaseException) -> None:
         """Let a call go on; it gets its outcome later."""
 
+    def trip(self) -> Trip:
+        """Return the time of a call that is sent on, which begins now."""
+
 
 class Sent:
     """A call of a script, which may be sent several times.
@@ -64,6 +68,7 @@ class Sent:
         replicas: how many have to have what it wrote.
         unsure: whether it may have run, although no answer counts yet.
         until: when it may be sent for the last time, by the loop's clock.
+        trip: its time, once it was sent on.
     """
 
     __slots__ = ("__dict__",)
@@ -75,6 +80,7 @@ class Sent:
     replicas = 0
     unsure = False
     until = math.inf
+    trip: Trip | None = None
 
     @property
     def packed(self) -> bytes:
@@ -95,6 +101,10 @@ class Sent:
         unknown = isinstance(error, _UNSURE) or elsewhere(error) or (self.unsure and later(error))
         return self.once is not None and unknown
 
+    def over(self) -> bool:
+        """Whether the failure it just had is its last, however often it was tried: its time is over."""
+        return self.trip is not None and self.trip.left <= 0
+
     def way(self, lane: Lane) -> Lane:
         """Return what it takes to the address of a lane."""
         return replicated(lane, self.replicas) if self.replicas else lane
@@ -104,14 +114,9 @@ class Sent:
         self.unsure = self.unsure or isinstance(error, _UNSURE)
         return NotReplicated(self.keys[0], error.wanted, error.found) if isinstance(error, NotReplicated) else error
 
-    async def by(self, lane: Lane, first: bytes = b"") -> Any:
-        """Send it and return its reply.
-
-        Args:
-            lane: where to.
-            first: what has to be written directly before it.
-        """
-        again = _Again(self, first)
+    async def by(self, lane: Lane) -> Any:
+        """Send it once more and return its reply."""
+        again = _Again(self)
         self.way(lane).send(again)
         try:
             return await again
@@ -209,16 +214,20 @@ class _Again(Call):
 
     __slots__ = ("_sent",)
 
-    def __init__(self, sent: Sent, first: bytes) -> None:
+    def __init__(self, sent: Sent) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self._sent = sent
         self.repeatable = sent.repeatable
-        self.first = first
+        if sent.trip is not None:
+            self.first = sent.trip.first
         self.until = sent.until
 
     @property
     def packed(self) -> bytes:  # type: ignore[override]  # only read
         return self._sent.packed
+
+    def over(self) -> bool:
+        return self._sent.over()
 
     @property
     def unsure(self) -> bool:

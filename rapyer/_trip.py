@@ -43,11 +43,16 @@ class Trip:
         self._turns = 0
         self.first = b""
 
+    @property
+    def left(self) -> float:
+        """Seconds until its time is over; less than 0 afterwards."""
+        return self._end - self._loop.time()
+
     def turn(self, error: BaseException) -> None:
         """Count one more failure; raise it when the time is over."""
         self._turns += 1
         self.first = b""
-        if self._loop.time() >= self._end:
+        if self.left <= 0:
             raise error
 
     def bound(self, moment: float) -> None:

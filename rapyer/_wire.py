@@ -79,6 +79,10 @@ class Call(asyncio.Future[Any]):
             self.set_exception(error)
             self.exception()  # a caller that is cancelled meanwhile is no reason for a message in the log
 
+    def over(self) -> bool:
+        """Whether the failure it just had is its last, however often it was tried."""
+        return False
+
     def callers(self) -> int:
         """Return how many wait for it."""
         return int(not self.done())
@@ -109,6 +113,8 @@ class Sendable(Protocol):
     def repeatable(self) -> bool: ...
 
     def given_up(self) -> bool: ...
+
+    def over(self) -> bool: ...
 
     def answer(self, result: Any, /) -> None: ...
 

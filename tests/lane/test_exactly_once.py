@@ -9,6 +9,7 @@ from lane_world import until
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import rapyer
 import redis_stack
@@ -172,8 +173,28 @@ async def test_a_redis_that_stays_away(world, proxied):
     await client.aclose()
 
 
+@pytest.mark.parametrize("before", ["connected", "connecting"])
+async def test_a_server_that_says_nothing(world, proxied, before):
+    """However many tries the client allows, the time is over when it is over, and one look at a silent server later."""
+    client = client_of(proxied.url, retry=Retry(ConstantBackoff(0.01), 30), socket_timeout=0.5)
+    Doc.Meta.redis = client
+    doc = await Doc().save()
+    dispatcher(client)._nodes._seconds = 1.5
+    proxied.open.clear()
+    if before == "connecting":
+        proxied.cut()
+        await until(lambda: dispatcher(client)._lane._wire is None)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(OutcomeUnknown if before == "connected" else RedisTimeoutError):
+        await doc.n.increase()
+    assert 1.5 < asyncio.get_running_loop().time() - began < 4
+    proxied.open.set()
+    await rapyer.teardown_rapyer()
+    await client.aclose()
+
+
 async def test_a_server_that_is_busy_after_a_lost_answer():
-    """What a busy server refuses after an answer was lost goes on until it is known; what it refuses at first is told."""
+    """What a busy server refuses after a lost answer goes on until it is known; what it refuses at first is told."""
     with redis_stack.start(private=True, args=["--busy-reply-threshold", "50"]) as server:
         async with FaultProxy(server.url) as proxy, Redis.from_url(server.url) as direct:
             Doc.Meta.redis = client = client_of(proxy.url)
