@@ -92,7 +92,7 @@ def _call(document: Document, script: str, arguments: Sequence[Argument], path: 
     key, config = document.key, document.Meta
     client = config.redis if config.redis is not None else bound_client(config, type(document))
     ttl = "" if config.ttl is None else milliseconds(config.ttl)
-    care = care_of(config) if RedisConfig.careful or _once.get() else None
+    care = care_of(config) if RedisConfig.careful or _once.get() is not None else None
     locks = locks_on(client, key) if _held.get() else ()
     if not locks:
         return dispatcher(client).script(script, (key,), (ttl, "0", *arguments), path, care)

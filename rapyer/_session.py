@@ -3,6 +3,8 @@
 Rules:
 - A `Recording` collects the operations of one task on the documents it covers. Tasks started inside do not belong to
   it: a context is copied into them, so each recording remembers its task.
+- A block of exactly-once writes is for tasks started inside, too. Generators and fixtures may leave it in another task
+  or context, where it cannot be taken out of the one it was entered in: it is marked as over then.
 - Locks a task holds go along with every write to their document, so that the script can refuse it.
 - Nothing here knows models or types; documents are what has a key and options.
 """
@@ -42,6 +44,37 @@ class Held(msgspec.Struct, eq=False):
     gone: bool = False
 
 
+class OnceBlock:
+    """A block whose writes run exactly once; it begins when it is made.
+
+    Attributes:
+        outer: the block around it.
+        over: whether it counts no more where it is still in a context.
+    """
+
+    __slots__ = ("_task", "outer", "over")
+
+    def __init__(self) -> None:
+        self.outer = _goes_on(_once.get())
+        self.over = False
+        self._task = current_task()
+        _once.set(self)
+
+    def end(self) -> None:
+        """Have writes be plain from now on; tasks started inside keep to it, unless another task ends it."""
+        inmost = _once.get() is self
+        self.over, self._task = not inmost or self._task is not current_task(), None
+        if inmost:
+            _once.set(_goes_on(self.outer))
+
+
+def _goes_on(block: OnceBlock | None) -> OnceBlock | None:
+    """Return the innermost of these blocks that is not over."""
+    while block is not None and block.over:
+        block = block.outer
+    return block
+
+
 class Saving(Protocol):
     """A block that saves at its end what changed."""
 
@@ -49,7 +82,7 @@ class Saving(Protocol):
         """Take notice that Redis holds at this place what the document has there, or had when it was this text."""
 
 
-_once: ContextVar[bool] = ContextVar("rapyer_once", default=False)
+_once: ContextVar[OnceBlock | None] = ContextVar("rapyer_once", default=None)
 _held: ContextVar[tuple[Held, ...]] = ContextVar("rapyer_held", default=())
 # Blocks that save at their end what their document, known by its identity, has by then and Redis has not.
 _saving: dict[int, list[Saving]] = {}
@@ -255,10 +288,10 @@ def read_ttl(config: Any) -> str:
 
 def is_careful() -> bool:
     """Whether any write may be asked for more than running: cheap, to be asked before `care_of`."""
-    return RedisConfig.careful or _once.get()
+    return RedisConfig.careful or _once.get() is not None
 
 
 def care_of(config: RedisConfig) -> Care | None:
     """Return what a model's writes are asked for beyond running; None for nothing."""
-    once, replicas = _once.get() or config.exactly_once, config.min_replicas
+    once, replicas = config.exactly_once or _goes_on(_once.get()) is not None, config.min_replicas
     return Care(once, replicas) if once or replicas else None

@@ -167,13 +167,14 @@ def exactly_once() -> Iterator[None]:
     """Have every write of the block run exactly once, as with `Meta.exactly_once`: `with rapyer.exactly_once(): ...`.
 
     A write that was sent and not answered is repeated under its operation id until its first answer is known. Tasks
-    started inside are in the block, too. `OutcomeUnknown` is left for a Redis that stays away.
+    started inside are in the block, too; where it is left in another task than it was entered in, as generators and
+    fixtures may be, it ends for all of them. `OutcomeUnknown` is left for a Redis that stays away.
     """
-    token = _session._once.set(True)
+    block = _session.OnceBlock()
     try:
         yield
     finally:
-        _session._once.reset(token)
+        block.end()
 
 
 def pipeline(*, ignore_if_deleted: bool = False) -> Pipeline[None]:

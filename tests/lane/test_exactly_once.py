@@ -1,6 +1,7 @@
 """`Meta.exactly_once`: writes whose answers are lost are repeated until they are known, and run once."""
 
 import asyncio
+import gc
 
 import pytest
 from connections import client_of
@@ -126,6 +127,68 @@ async def test_plain_models_keep_nothing(world, proxied):
     assert 1 <= len(await records(world)) <= 2
     await doc.n.increase()
     assert await doc.n.load() == 8
+
+
+async def counts_plainly(world, doc):
+    """Whether a write of the running task leaves no record."""
+    await world.client.delete("empty", *await records(world))
+    await doc.n.increase()
+    return not await records(world)
+
+
+async def once():
+    """A block in a generator, which anybody may close."""
+    with rapyer.exactly_once():
+        yield
+
+
+@pytest.mark.parametrize("closing", ["its task", "another task", "the collector"])
+async def test_a_block_in_a_generator(world, proxied, closing):
+    """A block ends wherever it is left: in another task, too, and then for the task that entered it as well."""
+    doc = await Plain().save()
+    block = once()
+    await block.__anext__()
+    assert not await counts_plainly(world, doc)
+    if closing == "its task":
+        await block.aclose()
+    elif closing == "another task":
+        await asyncio.create_task(block.aclose())
+    else:
+        del block  # the loop closes it, in a task of its own
+        gc.collect()
+        await asyncio.sleep(0.01)
+    assert await counts_plainly(world, doc)
+    assert await asyncio.create_task(counts_plainly(world, doc))
+
+
+async def test_blocks_that_are_left_in_any_order(world, proxied):
+    """Of blocks that overlap, one lasts until it is left, and none is left over."""
+    doc = await Plain().save()
+    first, second = rapyer.exactly_once(), rapyer.exactly_once()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not await counts_plainly(world, doc)
+    second.__exit__(None, None, None)
+    assert await counts_plainly(world, doc)
+    with rapyer.exactly_once():
+        assert not await counts_plainly(world, doc)
+    assert await counts_plainly(world, doc)
+
+
+async def test_tasks_that_outlive_their_block(world, proxied):
+    """A task that was started inside a block is in it to its end."""
+    doc = await Plain().save()
+    go = asyncio.Event()
+
+    async def later():
+        await go.wait()
+        return await counts_plainly(world, doc)
+
+    with rapyer.exactly_once():
+        task = asyncio.create_task(later())
+    go.set()
+    assert not await task
 
 
 async def test_refusals_are_told(world, proxied):
