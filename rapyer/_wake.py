@@ -15,14 +15,12 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, MovedError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from rapyer._keys import hash_slot
-from rapyer._wire import hang_up, plain
+from rapyer._wire import connected, hang_up
 from rapyer.errors import ServerError
 
 if TYPE_CHECKING:
@@ -138,14 +136,11 @@ class Wake:
         error: Exception = RedisConnectionError("the wake-up connection was closed")
         try:
             while True:
-                connection = self._new_connection()
                 try:
-                    await self._listen(connection)
+                    # The older protocol has no messages but those that were subscribed to.
+                    await self._listen(await connected(self._pool, protocol=2))
                 except Exception as lost:  # noqa: BLE001 - a credential provider may raise anything: waiters get it
                     error = _told(lost)
-                finally:
-                    self._connection = None
-                    hang_up(connection)
                 self._failures += 1
                 if 0 <= self._attempts <= self._failures or not _may_pass(error):
                     break
@@ -153,16 +148,16 @@ class Wake:
         finally:
             self._give_up(error)
 
-    def _new_connection(self) -> Any:
-        # The older protocol has no messages but those that were subscribed to.
-        connection = self._pool.connection_class(**{**plain(self._pool.connection_kwargs), "protocol": 2})
-        connection.retry = Retry(NoBackoff(), 0)
-        return connection
-
     async def _listen(self, connection: Any) -> None:
-        await connection.connect()
-        if self._closing:  # before Python 3.12 a cancellation may get lost in there
-            raise asyncio.CancelledError
+        try:
+            if self._closing:  # before Python 3.12 a cancellation may get lost while it connects
+                raise asyncio.CancelledError
+            await self._hear(connection)
+        finally:
+            self._connection = None
+            hang_up(connection)
+
+    async def _hear(self, connection: Any) -> None:
         self._parting.clear()
         self._connection = connection
         # A command for each: the channels of one command have to share a slot.

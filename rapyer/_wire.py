@@ -142,19 +142,29 @@ async def open_wire(pool: Any, owner: Owner) -> Wire:
     Raises:
         RedisError, OSError: there is no connection; whatever else the user's own parts raise.
     """
+    connection = await connected(pool)
+    try:
+        return Wire(connection, owner)
+    except BaseException:
+        hang_up(connection)
+        raise
+
+
+async def connected(pool: Any, **more: Any) -> Any:
+    """Return a new connection of redis-py's, which a pool's options and some more describe; see `open_wire`."""
     connection = None
     try:
         async with options_of(pool) as options:
-            connection = pool.connection_class(**plain(options))
+            connection = pool.connection_class(**{**plain(options), **more})
             connection.retry = Retry(NoBackoff(), 0)
             await connection.connect()
-        return Wire(connection, owner)
     except BaseException as error:
         if connection is not None:
             hang_up(connection)
         if error.__cause__ is not None and error.args == (error.__cause__,):
             raise error.__cause__ from None  # by unix sockets redis-py wraps whatever it meets, a refused login, too
         raise
+    return connection
 
 
 def hang_up(connection: Any) -> None:
