@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import weakref
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -24,7 +23,7 @@ from redis.backoff import NoBackoff
 from rapyer._tasks import to_its_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
 #: Seconds in which a sentinel has to be reached, and to answer, where neither it nor the client has a timeout.
 SECONDS = 5.0
@@ -38,17 +37,22 @@ def is_sentinel(pool: Any) -> bool:
     return isinstance(pool, SentinelConnectionPool)
 
 
-@asynccontextmanager
-async def options_of(pool: Any) -> AsyncIterator[Mapping[str, Any]]:
-    """Give the options for a new connection of this pool."""
-    if not is_sentinel(pool):
-        yield pool.connection_kwargs
-        return
-    resolver = _Resolver(pool)
-    try:
-        yield {**pool.connection_kwargs, "connection_pool": resolver}
-    finally:
-        await to_its_end(resolver.close())
+class options_of:  # noqa: N801 - used like a function
+    """Gives the options for a new connection of a pool, in an `async with` block.
+
+    No generator: one that waits somewhere is closed as the loop ends, under whoever is in its block.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._options: Mapping[str, Any] = pool.connection_kwargs
+        self._resolver = _Resolver(pool) if is_sentinel(pool) else None
+
+    async def __aenter__(self) -> Mapping[str, Any]:
+        return self._options if self._resolver is None else {**self._options, "connection_pool": self._resolver}
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._resolver is not None:
+            await to_its_end(self._resolver.close())
 
 
 class _Resolver(SentinelConnectionPool):

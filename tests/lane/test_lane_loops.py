@@ -6,12 +6,13 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 from pathlib import Path
 
 import pytest
 from fault_proxy import FaultProxy
-from lane_world import World, increase, load, opened
+from lane_world import World, increase, load, opened, until
 from redis.asyncio import Redis
 
 from rapyer import _dispatch
@@ -149,6 +150,35 @@ async def test_closing_what_a_client_left(world):
         with pytest.raises(OutcomeUnknown):
             await asyncio.wait_for(call, 1)
         proxy.open.set()
+
+
+def test_a_loop_that_ends_its_generators(stack):
+    """Ending a loop's async generators disturbs no connection that is being made: if it fails there is another."""
+    loop = asyncio.new_event_loop()
+
+    async def connecting():
+        proxy = await FaultProxy(stack.url).__aenter__()
+        proxy.open.clear()
+        client = Redis.from_url(proxy.url)
+        call = asyncio.ensure_future(dispatcher(client).command("PING"))
+        await until(lambda: proxy.connections)
+        return proxy, client, call
+
+    async def going_on(proxy, client, call):
+        proxy.cut()
+        proxy.open.set()
+        assert await asyncio.wait_for(call, 5) == b"PONG"
+        assert len(proxy.connections) > 1
+        await close_all()
+        await client.aclose()
+        await proxy.__aexit__()
+
+    begun = loop.run_until_complete(connecting())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # asyncio's, of the generator that ends a lane with its loop
+        loop.run_until_complete(going_on(*begun))
+    loop.close()
 
 
 async def test_close_all_twice(world):
