@@ -32,7 +32,7 @@ from rapyer._once import Ids
 from rapyer._pack import pack
 from rapyer._refused import ERRORS, Locate, Where, server_error
 from rapyer._registry import once_scripts, scripts
-from rapyer._sent import Care, ScriptCall
+from rapyer._sent import Care, ScriptCall, is_unsent
 from rapyer.errors import NotReplicated, UsageError
 
 if TYPE_CHECKING:
@@ -135,6 +135,10 @@ class Dispatcher:
             groups.overtaken(keys)
         call.way(lane).send(call)
         return future
+
+    def unsent(self, outcome: asyncio.Future[Any]) -> bool:
+        """Whether a call that failed or was given up was never sent, as far as can be told from what `script` gave."""
+        return is_unsent(outcome) or (outcome.cancelled() and self._nodes.waits(outcome))
 
     def shut(self, group: Group) -> None:
         """Let nobody join a group any more."""

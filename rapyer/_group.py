@@ -10,6 +10,7 @@ from rapyer._lane import own_error
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 #: How many waiters share a ticket: so many sections in a row before the next ticket's turn.
 TURNS = 8
@@ -55,7 +56,7 @@ class Waiter(Protocol):
 class Group:
     """Waiters who share a ticket."""
 
-    __slots__ = ("asker", "asking", "closed", "holder", "place", "room", "ticket", "timer", "token", "waiters")
+    __slots__ = ("again", "asker", "asking", "closed", "holder", "place", "room", "ticket", "timer", "token", "waiters")
 
     def __init__(self, token: str, waiter: Waiter) -> None:
         self.place = waiter.place
@@ -64,6 +65,7 @@ class Group:
         self.waiters = [waiter]
         self.asker: Waiter | None = None  # for whom it is asked for the first time
         self.asking: asyncio.Future[Any] | None = None
+        self.again = False  # whether a server may have been told of it since
         self.room = TURNS - 1 if waiter.patient else 0
         self.holder: Waiter | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -80,6 +82,10 @@ class Group:
     def waits(self) -> bool:
         """Whether it may have a ticket."""
         return self.asker is None or self.asker.patient
+
+    def unheard(self, unsent: Callable[[asyncio.Future[Any]], bool]) -> bool:
+        """Whether no server was told of it: it was asked for once, and that was never sent, as `unsent` can tell."""
+        return not self.again and self.asking is not None and unsent(self.asking)
 
     def stop_timer(self) -> None:
         """Have nobody ask again."""

@@ -129,6 +129,10 @@ class Lane:
         call.repeatable = repeatable
         return call
 
+    def waits(self, future: Any) -> bool:
+        """Whether the call that this future belongs to waits to be sent for the first time."""
+        return any(call.future is future and not call.unsure for call in self._waiting)
+
     def turn_away(self, error: BaseException) -> None:
         """Give the error to calls that wait for a connection: none of them was sent."""
         if self._wire is None:

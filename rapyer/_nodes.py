@@ -84,6 +84,10 @@ class Single:
         await trip.pause()
         return lane
 
+    def waits(self, future: Any) -> bool:
+        """Whether the call that this future belongs to waits to be sent for the first time."""
+        return self.only is not None and self.only.waits(future)
+
     async def primaries(self) -> Sequence[Any]:
         """Return the lanes of all primaries."""
         return [self.only]
@@ -191,6 +195,10 @@ class Cluster:
             trip.first = ASKING
         await trip.pause(QUICK_TURNS)
         return target
+
+    def waits(self, future: Any) -> bool:
+        """Whether the call that this future belongs to waits to be sent for the first time."""
+        return any(lane.waits(future) for lane in self._lanes.values())
 
     async def primaries(self) -> Sequence[Lane]:
         """Return the lanes of all primaries as they are now."""

@@ -57,6 +57,11 @@ class LockScripts:
         answer: Awaitable[Answer] = self._call("lock.acquire", keys, arguments, "$")
         return asyncio.ensure_future(answer)
 
+    def unsent(self, answer: asyncio.Future[Answer]) -> bool:
+        """Whether a question that failed or was given up was never sent, so that no server knows of it."""
+        caller = self._caller()
+        return caller is not None and caller.unsent(answer)
+
     def release(
         self, place: Place, token: str, fence: str, ticket: str, heir: Heir, care: Care | None = None
     ) -> Awaitable[Released]:

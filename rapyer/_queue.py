@@ -160,7 +160,7 @@ class Queues:
         """Ask once. Unless the lock is given, the group's turn is known from a message or from asking again."""
         try:
             if self._waiting.get(group.token) is group:
-                token, ticket, answer = self._asking(group, queue=True)
+                group.again, (token, ticket, answer) = True, self._asking(group, queue=True)
                 self._answered(group, token, ticket, await answer)
         except (RapyerError, RedisError, OSError) as error:
             group.fail(error)
@@ -278,7 +278,7 @@ class Queues:
             self._ask_later(group)
             return None
         self._close(group)
-        return self._leave(group.place, group.token, group.ticket)
+        return None if group.unheard(self._scripts.unsent) else self._leave(group.place, group.token, group.ticket)
 
     def _look_after(self, lock_key: str, *, but: Group | None = None) -> None:
         """Go on with every group that waits for a lock: an answer that may have told of its turn is lost."""
@@ -323,7 +323,7 @@ class Queues:
                 self._close(group)
             return (channel, "", "", "", "")
         if group.token not in self._waiting:
-            group.token, group.ticket = self._new_token(), ""
+            group.token, group.ticket, group.again = self._new_token(), "", True
             self._waiting[group.token] = group
         return (channel, group.token, group.place.lease_text, group.place.ttl, first.info)
 

@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from rapyer._nodes import replicated
 from rapyer._refused import final
@@ -183,8 +183,8 @@ class ScriptCall(Sent):
     def fail(self, error: BaseException) -> None:
         """Go on if there is a way, else give the caller its error."""
         if self.future.done():
-            return
-        if self.sender.mends(error):
+            self._note(error)
+        elif self.sender.mends(error):
             self.sender.mend(self, error)
         else:
             self.end(error)
@@ -195,11 +195,22 @@ class ScriptCall(Sent):
 
     def end(self, error: BaseException) -> None:
         """Give the caller the error that this failure is to it."""
+        self._note(error)
         end(self.future, final(self.name, error, self.where, self.keys))
+
+    def _note(self, error: BaseException) -> None:
+        """Take note of a call that was never sent, for `is_unsent`."""
+        if not (self.unsure or isinstance(error, (ResponseError, OutcomeUnknown))):
+            self.future.unsent = True  # type: ignore[attr-defined]  # seldom, so no call has room for it
 
     def when_left(self, then: Callable[[], object]) -> None:
         """Do something when nobody waits for it any more."""
         self.future.add_done_callback(lambda _: then())
+
+
+def is_unsent(future: Future[Any]) -> bool:
+    """Whether it is what the caller of a `ScriptCall` awaits that ended without having been sent."""
+    return getattr(future, "unsent", False)
 
 
 def end(future: Future[Any], error: BaseException) -> None:

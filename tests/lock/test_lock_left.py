@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import time
 import weakref
 from contextlib import AsyncExitStack, suppress
@@ -156,6 +157,80 @@ def test_the_program_ends_meanwhile(stack, turns, ends):
         return keys
 
     asyncio.run(main())
+    assert asyncio.run(left()) == []
+
+
+def ends_while_asking(url, waiters, turns):
+    """Run a program that ends while it asks for a lock for the first time."""
+
+    async def main():
+        client = client_of(url, socket_timeout=0.5)
+
+        class Own(Doc):
+            class Meta:
+                redis = client
+
+        tasks = [asyncio.create_task(enter(Own, "Own:1")) for _ in range(waiters)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return tasks
+
+    asyncio.run(main())
+
+
+@pytest.mark.one_server("the program has no address of a cluster")
+@pytest.mark.parametrize("turns", [*range(6), 30])
+@pytest.mark.parametrize("waiters", [1, 3])
+def test_the_program_ends_while_it_connects(caplog, waiters, turns):
+    """What was never asked for is not given back: the end is not put off, and nothing false is told."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        ends_while_asking(f"redis://127.0.0.1:{silent.getsockname()[1]}", waiters, turns)
+        assert time.monotonic() - began < 1.5
+    assert "given back" not in caplog.text
+
+
+@pytest.mark.one_server("a cluster has more than one way to fail")
+async def test_a_server_that_was_never_there(caplog):
+    """Who never reached a server gets the error, at once, and has nothing to give back."""
+    client = Redis(host="127.0.0.1", port=redis_stack.free_port(), retry=Retry(NoBackoff(), 1))
+
+    class Own(Doc):
+        class Meta:
+            redis = client
+
+    entering = [asyncio.create_task(enter(Own, "Own:1", timeout=timeout)) for timeout in (None, 5, None)]
+    for outcome in await asyncio.wait_for(asyncio.gather(*entering, return_exceptions=True), 2):
+        assert isinstance(outcome, RedisConnectionError)
+    assert "given back" not in caplog.text
+    await rapyer.teardown_rapyer()
+    await client.aclose()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 12, 20, 30, 50])
+def test_the_program_ends_while_it_asks(stack, turns):
+    """However far the first question is when the program ends, no lock is left."""
+
+    async def main():
+        client = client_of(stack.url)
+        await rapyer.init_rapyer(client)
+        doc = await Doc().save()
+        await rapyer.teardown_rapyer()
+        Doc.Meta.redis = client
+        main.asking = asyncio.create_task(enter(Doc, doc.key))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.aclose()
+
+    async def left():
+        client = client_of(stack.url)
+        keys = await client.keys("rapyer:*")
+        await client.flushdb()
+        await client.aclose()
+        return keys
+
+    asyncio.run(main())
+    Doc.Meta.redis = None
     assert asyncio.run(left()) == []
 
 
