@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from contextlib import nullcontext
 
 import pytest
 from cluster_world import opened
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import rapyer
 import redis_stack
@@ -165,3 +167,19 @@ async def test_lost_connections(own):
     await asyncio.gather(cut(), *workers)
     for port, doc in docs.items():
         assert known[port] <= await doc.n.load() <= known[port] + unknown[port]
+
+
+@pytest.mark.parametrize("once", [True, False])
+async def test_a_cluster_that_says_nothing(own, once):
+    """When all nodes are frozen, the time of a call is not exceeded by asking one after the other for the slots."""
+    doc = await Doc().save()
+    own.nodes._seconds = 2
+    for node in own.servers.nodes:
+        node.pause()
+    began = time.monotonic()
+    with rapyer.exactly_once() if once else nullcontext(), pytest.raises((OutcomeUnknown, RedisTimeoutError)):
+        await (doc.n.increase() if once else doc.load())
+    # Noticed after a `socket_timeout`, of 2 s, which the last try may take again; to ask all six nodes takes 6 s.
+    assert 2 < time.monotonic() - began < 7.5
+    for node in own.servers.nodes:
+        node.resume()
