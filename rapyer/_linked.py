@@ -9,13 +9,14 @@ Rules:
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _linked_classes: dict[type[Any], type[Any]] = {}
 
@@ -89,3 +90,51 @@ def _holds_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return any(_holds_plain(item) for item in value.values())
     return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_plain(item) for item in value)
+
+
+def relink_inside(value: Any) -> None:
+    """Make linked ones of the plain models in a value that were put there unseen, as into a list below a union."""
+    _relink_items(value, set())
+
+
+def _relink_items(value: Any, seen: set[int]) -> None:
+    if id(value) in seen:
+        return  # in itself, which is refused when it is written
+    seen.add(id(value))
+    for place, item in _items(value).items():
+        new = _relinked(item)
+        if new is item:
+            _relink_items(item, seen)
+        else:
+            _put(value, place, new)
+
+
+def _items(value: Any) -> Mapping[Any, Any]:
+    if isinstance(value, BaseModel) or hasattr(value, "__dataclass_fields__"):
+        return dict(getattr(value, "__dict__", {}))
+    if isinstance(value, dict):
+        return dict(dict.items(value))
+    return dict(enumerate(list.copy(value) if isinstance(value, list) else value)) if isinstance(value, _ROWS) else {}
+
+
+def _put(value: Any, place: Any, item: Any) -> None:
+    """Put an item into a place without anything being recorded."""
+    kind = next((kind for kind in (dict, list, deque) if isinstance(value, kind)), None)
+    if kind is None:
+        value.__dict__[place] = item
+    else:
+        kind.__setitem__(value, place, item)
+
+
+_ROWS = (list, tuple, deque)
+
+
+def _relinked(value: Any) -> Any:
+    """Return a plain model as an instance of the linked class, if there is one; anything else as it is."""
+    if type(value) is tuple:
+        items = tuple(map(_relinked, value))
+        return value if all(new is item for new, item in zip(items, value, strict=True)) else items
+    if not isinstance(value, BaseModel) or hasattr(value, "_rapyer_plain"):
+        return value
+    plain = next((kind for kind in type(value).__mro__ if kind in _linked_classes), None)
+    return value if plain is None else relink(plain, _linked_classes[plain])(value)

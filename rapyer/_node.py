@@ -13,8 +13,9 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, ValidationError
+from pydantic_core import PydanticSerializationError
 
-from rapyer import _classes, _codec, _collected, _content, _session, _storable, _validity
+from rapyer import _classes, _codec, _collected, _content, _linked, _session, _storable, _validity
 from rapyer._ops import Operation
 from rapyer._placed import Placed, owner_of
 from rapyer._schema import FieldReaders, FieldWriters, InformedReader
@@ -154,7 +155,13 @@ class Node(_validity.Vetted):
 
     def _field_text(self, name: str) -> bytes:
         writer = self._writers[name]
-        return self._unusual_text(name) if writer is None else writer(self.__dict__[name])
+        if writer is None:
+            return self._unusual_text(name)
+        try:
+            return writer(self.__dict__[name])
+        except PydanticSerializationError:
+            _linked.relink_inside(self)
+        return writer(self.__dict__[name])
 
     def _unusual_text(self, name: str) -> bytes:
         text = self._dump(include={name})
@@ -170,8 +177,14 @@ class Node(_validity.Vetted):
 
     def _dump(self, include: Any = None, *, loaded: bool = False) -> bytes:
         # What was just loaded was validated, and asking for errors takes longer than writing a small document.
+        try:
+            return self.__pydantic_serializer__.to_json(
+                self, include=include, round_trip=True, by_alias=False, warnings=False if loaded else "error"
+            )
+        except PydanticSerializationError:
+            _linked.relink_inside(self)
         return self.__pydantic_serializer__.to_json(
-            self, include=include, round_trip=True, by_alias=False, warnings=False if loaded else "error"
+            self, include=include, round_trip=True, by_alias=False, warnings="error"
         )
 
     def _become(self, key: str, text: bytes) -> None:
