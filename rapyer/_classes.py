@@ -38,6 +38,8 @@ class Plans(dict[str, Plan]):
             if field is None
             else _convert.plan_of(_resolved(field.annotation, cls), self._base)
         )
+        if field is not None and field.exclude:  # nothing of it is in Redis: what is done to it is Python's alone
+            plan = Plan(plan.annotation, changeable=plan.model or plan.changeable or plan.element is not None)
         self[name] = plan.configured(cls.model_config)
         return plan
 

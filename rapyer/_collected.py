@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from rapyer._link import LeftOut
 from rapyer._ops import Operation
 from rapyer.errors import UsageError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from rapyer._link import Document, Owner
     from rapyer._ops import Argument
-    from rapyer._path import Step
+    from rapyer._path import Step, Steps
 
     Written: TypeAlias = "tuple[Argument, ...] | None"
 
@@ -150,7 +151,7 @@ class Recording:
             except UsageError:
                 continue  # what it was in is no longer in the document
             if id(document) not in gone and owner._holds(place, value):
-                self.entries.append((document, Operation("value.set", steps, owner._encode(place, value), place)))
+                self.entries.append((document, set_operation(owner, steps, place, value)))
                 met.text = now
 
     def note_settled(self, whole: Any, text: bytes | None) -> None:
@@ -192,6 +193,14 @@ def _written(owner: Owner, place: Step, value: Any) -> Written:
         return owner._written(place, value)
     except (UsageError, ValueError):
         return None  # it was there, and valid, when the block met it
+
+
+def set_operation(owner: Owner, steps: Steps, place: Step, value: Any) -> Operation:
+    """Return what has a place of an owner, which is at these steps, hold a value."""
+    try:
+        return Operation("value.set", steps, owner._encode(place, value), place)
+    except LeftOut:
+        return Operation("map.pop", steps, (), place)
 
 
 def _deleted(entries: Iterable[tuple[Any, Operation]]) -> set[int]:

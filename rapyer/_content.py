@@ -198,7 +198,9 @@ def _grafted(old: bytes, new: bytes, steps: Steps) -> bytes:
     if old[:1] == new[:1] == b"{":
         before, after = _members.decode(old), _members.decode(new)
         if step not in after or (rest and step not in before):
-            return old
+            if rest or before.pop(step, None) is None:  # a field that is not stored as it is now was taken out
+                return old
+            return msgspec.json.encode(before)
         present = bytes(before[step]) if rest else b""
     elif old[:1] == new[:1] == b"[":
         before, after = _elements.decode(old), _elements.decode(new)

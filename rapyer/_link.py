@@ -37,6 +37,10 @@ class Owner(Protocol):
     @property
     def _guarded(self) -> Any: ...
 
+    # The places whose values are nobody's but Python's.
+    @property
+    def _unstored(self) -> frozenset[Any]: ...
+
     def _guards(self, place: Step) -> bool: ...
 
     def _vet(self, place: Step, value: Any) -> None: ...
@@ -59,6 +63,10 @@ class Owner(Protocol):
     def _put(self, place: Step, value: Any) -> Any: ...
 
     def _get(self, place: Step) -> Any: ...
+
+
+class LeftOut(UsageError):
+    """A field whose value, as it is, is not to be stored: what is stored has no such member."""
 
 
 class Linked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _blocks, _calls, _codec, _ops, _session
+from rapyer import _blocks, _calls, _codec, _session
 from rapyer._blocks import LockBlock, LockOptions
 from rapyer._keyed import Keyed
 from rapyer._node import Node
@@ -158,7 +158,8 @@ class AtomicRedisModel(Keyed):
     def update(self, **kwargs: Any) -> None:
         """Set fields here, validated, all or none; Redis learns of it by `save()`, or at once inside `pipeline()`.
 
-        The model's own validators judge the fields together; what they change in others is set as well.
+        The model's own validators judge the fields together; what they change in others is set as well. Of fields with
+        `exclude=True` Redis learns nothing.
 
         Raises:
             UsageError: a field is unknown.
@@ -172,7 +173,7 @@ class AtomicRedisModel(Keyed):
         recording = _session.recording_of(self._document())
         self._take_fields(shadow, names)
         if recording is not None:
-            stored = [name for name in names if name in kwargs or self._is_stored(name)]
+            stored = [name for name in names if self._is_stored(name)]
             recording.add(self._document(), *map(self._set_operation, stored))
             self._follow(stored)
 
@@ -181,7 +182,8 @@ class AtomicRedisModel(Keyed):
 
         All values are validated first, as by `update`; fields that the model's own validators change are written as
         well. One round trip, one script (`document.update`), atomic. Inside `pipeline()` it
-        joins the block.
+        joins the block. Fields with `exclude=True` are set here only: with no other ones nothing is sent. A field
+        whose `exclude_if` says so is removed from the document (`map.pop`, with other fields `batch.apply`).
 
         Raises:
             UsageError: a field is unknown, or the key is made of it.
@@ -203,9 +205,10 @@ class AtomicRedisModel(Keyed):
         names = self._revised(shadow, kwargs)
         self._check_key_is_not(names)
         self._vet_above(shadow)
-        stored = [name for name in names if name in kwargs or self._is_stored(name)]
-        values = [(name, self._field_arguments(shadow, name)) for name in stored]
-        await _calls.send(document, *_ops.update("document.update", self._steps(), values))
+        stored = [name for name in names if self._is_stored(name)]
+        operations = self._set_operations(shadow, stored)
+        if operations:
+            await _calls.send(document, *operations)
         self._take_fields(shadow, names)
         if _session._saving:
             for name in stored:

@@ -16,7 +16,8 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from rapyer import _classes, _codec, _collected, _content, _linked, _session, _storable, _validity
-from rapyer._ops import Operation
+from rapyer._link import LeftOut
+from rapyer._ops import Operation, update
 from rapyer._placed import Placed, owner_of
 from rapyer._schema import FieldReaders, FieldWriters, InformedReader
 from rapyer.config import RedisConfig
@@ -48,6 +49,8 @@ class Node(_validity.Vetted):
     Meta: ClassVar[Any] = RedisConfig()
     _writers: ClassVar[FieldWriters]
     _assigning: ClassVar[_classes.Assigning]
+    #: The fields that are not stored.
+    _unstored: ClassVar[frozenset[str]] = frozenset()
     #: The fields that the key is made of.
     _key_fields: ClassVar[frozenset[str]] = frozenset()
 
@@ -76,6 +79,7 @@ class Node(_validity.Vetted):
         cls._tag = _classes.tag_parts(cls)
         cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
         cls._assigning = _classes.Assigning(cls)
+        cls._unstored = cls._assigning.local
         if Node._public is None:
             return  # the public class itself
         for name in cls.__pydantic_fields__:
@@ -143,7 +147,10 @@ class Node(_validity.Vetted):
         return self._field_arguments(self._shadow({str(place): value}), str(place))
 
     def _written(self, place: Step, _: Any) -> tuple[Argument, ...]:
-        return self._field_arguments(self, str(place))
+        try:
+            return self._field_arguments(self, str(place))
+        except LeftOut:
+            return ()
 
     def _field_arguments(self, model: Node, name: str) -> tuple[Argument, ...]:
         """Return a field of a model, this one or its shadow, as the scripts take it."""
@@ -171,8 +178,10 @@ class Node(_validity.Vetted):
         else:
             found = None if text == b"{}" else text[len(json.dumps(name, ensure_ascii=False).encode()) + 2 : -1]
         if found is None:
+            unless = getattr(type(self).__pydantic_fields__.get(name), "exclude_if", None)  # older Pydantic has none
+            error = LeftOut if unless is not None and unless(self.__dict__[name]) else UsageError
             msg = f"field {name!r} of {type(self).__name__} is excluded from what is stored: save() all of it"
-            raise UsageError(msg)
+            raise error(msg)
         return found
 
     def _dump(self, include: Any = None, *, loaded: bool = False) -> bytes:
@@ -193,7 +202,7 @@ class Node(_validity.Vetted):
         _session.agrees(self._document(), (), None, text)
 
     def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
-        if type(new) is not type(self) or not self._takes_place(owner, place):
+        if type(new) is not type(self) or place in owner._unstored or not self._takes_place(owner, place):
             return new
         if _session.is_recording() and new._is_free():
             _session.becomes_part(new)
@@ -318,7 +327,21 @@ class Node(_validity.Vetted):
             raise UsageError(msg)
 
     def _set_operation(self, name: str) -> Operation:
-        return Operation("value.set", self._steps(), self._field_arguments(self, name), name)
+        try:
+            return Operation("value.set", self._steps(), self._field_arguments(self, name), name)
+        except LeftOut:
+            return Operation("map.pop", self._steps(), (), name)
+
+    def _set_operations(self, shadow: Node, names: Iterable[str]) -> list[Operation]:
+        """Return what gives the document these fields of a shadow, in as few operations as can be."""
+        values: list[tuple[str, tuple[Argument, ...]]] = []
+        left_out: list[Operation] = []
+        for name in names:
+            try:
+                values.append((name, self._field_arguments(shadow, name)))
+            except LeftOut:
+                left_out.append(Operation("map.pop", self._steps(), (), name))
+        return [*left_out, *update("document.update", self._steps(), values)] if values else left_out
 
     # -- what pipelines need ---------------------------------------------------------------------------------------
 

@@ -9,10 +9,12 @@ Rules:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rapyer import _collected
+from rapyer._link import LeftOut
 from rapyer._placed import Placed, owner_of
 from rapyer._schema import Restrictions, fields_reader
 
@@ -185,7 +187,8 @@ class Vetted(Placed):
             self._vet_text(self._dump())
             return
         for name in deep & touched:
-            self._decode(name, self._field_text(name))
+            with suppress(LeftOut):  # what is not there is its default
+                self._decode(name, self._field_text(name))
 
     def _vet_text(self, text: bytes) -> None:
         """Refuse to write a document, or a nested model, that would not validate."""

@@ -230,7 +230,7 @@ class RedisType(Linked):
         if self._of_key:
             self._check_key_stays()
         owner, place = self._standing()
-        operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
+        operation = _collected.set_operation(owner, owner._steps(), place, self)
         await _calls.write(self._document(), operation, self)
         return self
 

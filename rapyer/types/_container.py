@@ -38,6 +38,7 @@ class Container(RedisType):
     _element: Plan = _ANY
     _whole: Plan | None = None
     _guarded: Any = False
+    _unstored: frozenset[Any] = frozenset()
 
     @classmethod
     def _make(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:
@@ -156,8 +157,7 @@ class Container(RedisType):
         recording = self._recording()
         if recording is not None:
             owner, place = self._linked(), self._place()
-            operation = Operation("value.set", owner._steps(), owner._encode(place, self), place)
-            recording.add(self._document(), operation)
+            recording.add(self._document(), _collected.set_operation(owner, owner._steps(), place, self))
             recording.renew(self)
 
     def _truth(
