@@ -174,6 +174,10 @@ class Baseline:
             elif stored:
                 self._stored = _put(self._stored, stored, steps)
 
+    def lacks(self, name: str) -> None:
+        """Take notice that Redis has no such field."""
+        self._text, self._stored = _without(self._text, name), _without(self._stored, name)
+
     def changes(self) -> list[Operation]:
         """Return the operations that make it what the document is now.
 
@@ -198,9 +202,7 @@ def _grafted(old: bytes, new: bytes, steps: Steps) -> bytes:
     if old[:1] == new[:1] == b"{":
         before, after = _members.decode(old), _members.decode(new)
         if step not in after or (rest and step not in before):
-            if rest or before.pop(step, None) is None:  # a field that is not stored as it is now was taken out
-                return old
-            return msgspec.json.encode(before)
+            return old if rest else _without(old, step)  # a field that is not stored as it is now was taken out
         present = bytes(before[step]) if rest else b""
     elif old[:1] == new[:1] == b"[":
         before, after = _elements.decode(old), _elements.decode(new)
@@ -212,6 +214,12 @@ def _grafted(old: bytes, new: bytes, steps: Steps) -> bytes:
         return old
     before[step] = msgspec.Raw(_grafted(present, bytes(after[step]), rest))
     return msgspec.json.encode(before)
+
+
+def _without(old: bytes, name: Any) -> bytes:
+    """Return the JSON text of an object without a member."""
+    before = _members.decode(old)
+    return old if before.pop(name, None) is None else msgspec.json.encode(before)
 
 
 def _put(old: bytes, value: bytes, steps: Steps) -> bytes:

@@ -234,8 +234,16 @@ class _Outcomes:
             for model in (document,) if self._twins is None else self._twins.of(document):
                 model._refresh(fields)
                 if _session._saving:
-                    for place, text in fields.items():
-                        _session.agrees(model, () if place is None else (place,), None, text)
+                    _note(model, fields)
+
+
+def _note(model: Any, fields: Mapping[Step | None, bytes | None]) -> None:
+    """Have blocks that save a model at their end know what Redis holds of it; of one that is gone there is no word."""
+    for place, text in fields.items():
+        if text is not None:
+            _session.agrees(model, () if place is None else (place,), None, text)
+        elif place is not None:
+            _session.lacks(model, str(place))
 
 
 class _Twins:

@@ -81,6 +81,9 @@ class Saving(Protocol):
     def agrees(self, steps: Steps, text: bytes | None = None, stored: bytes | None = None) -> None:
         """Take notice that Redis holds at this place what the document has there, or had when it was this text."""
 
+    def lacks(self, name: str) -> None:
+        """Take notice that Redis has no such field."""
+
 
 _once: ContextVar[OnceBlock | None] = ContextVar("rapyer_once", default=None)
 _held: ContextVar[tuple[Held, ...]] = ContextVar("rapyer_held", default=())
@@ -238,6 +241,12 @@ def agrees(document: Document, steps: Steps = (), text: bytes | None = None, sto
     """
     for block in _saving.get(id(document), ()) if _saving else ():
         block.agrees(steps, text, stored)
+
+
+def lacks(document: Document, name: str) -> None:
+    """Take notice that Redis has no such field of a document: what it is here is saved, if it is stored at all."""
+    for block in _saving.get(id(document), ()):
+        block.lacks(name)
 
 
 def agrees_at(owner: Owner, place: Step) -> None:

@@ -326,3 +326,15 @@ async def test_a_document_that_was_put_in_stays_one(bound):
     assert (await Whole.get(whole.key)).one.name == "own"
     assert (await Part.get(part.key)).name == "own"
     assert part.name == "still"
+
+
+async def test_a_field_that_a_block_found_gone(bound, write, stored):
+    """A field that Redis lacks after a block is saved as a whole by the lock around it, and others are left alone."""
+    box = await Whole(many=[Part()], one=Part(name="a", deeper=[Leaf(x=1)])).save()
+    async with box.lock(save_at_end=True):
+        await bound.delete(box.key)
+        async with box.pipeline(ignore_if_deleted=True):
+            box.one.name = "b"
+        await write(box.key, "$", {"many": []})
+        box.one.deeper.append(Leaf(x=2))
+    assert await stored(box.key) == {"many": [], "one": {"name": "b", "deeper": [{"x": 1}, {"x": 2}]}}
