@@ -42,6 +42,9 @@ class ByKey:
     def _snapshot(self) -> Callable[[], None]:
         return _nothing
 
+    def _is_free(self) -> bool:
+        return False
+
     def _refresh(self, _: Any) -> None:
         """Nothing of it is here."""
 

@@ -253,3 +253,19 @@ async def test_a_document_in_a_plain_value(bound):
         await inner.save()
     assert (await Inner.get(inner.key)).n == 2
     assert (await type(model).get(model.key)).v == {"n": 2, "tags": []}
+
+
+@pytest.mark.one_server("the documents are in slots of their own")
+@pytest.mark.parametrize("nested", [False, True])
+async def test_a_deletion_by_key_in_the_block(bound, nested):
+    """A block that met plain values, or is in another one, may delete a document that was not loaded."""
+    model, other = await _model(Any)(v=[1]).save(), await Inner().save()
+    async with rapyer.pipeline():
+        model.v.append(2)
+        if nested:
+            async with rapyer.pipeline():
+                await Inner.delete_by_key(other.key)
+        else:
+            await Inner.delete_by_key(other.key)
+    assert (await type(model).get(model.key)).v == [1, 2]
+    assert not await other.delete()
