@@ -69,6 +69,10 @@ class LeftOut(UsageError):
     """A field whose value, as it is, is not to be stored: what is stored has no such member."""
 
 
+class MovedOut(UsageError):
+    """A model that left its place, and stands in a plain value that a pipeline watches: it is recorded with that."""
+
+
 class Linked:
     """A value that may stand in a document."""
 

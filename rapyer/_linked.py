@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from copy import copy
+from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _linked_classes: dict[type[Any], type[Any]] = {}
 
@@ -90,6 +90,32 @@ def _holds_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return any(_holds_plain(item) for item in value.values())
     return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_plain(item) for item in value)
+
+
+def template_of(default: Any, base: Any) -> Any:
+    """Return a default such that the copies that Pydantic makes of it, if it does, have no documents in them."""
+    if _is_hashable(default) or not list(_models_in(default, base)):
+        return default
+    template = deepcopy(default)
+    for model in _models_in(template, base):
+        object.__setattr__(model, "_own_pk", None)
+    return template
+
+
+def _is_hashable(value: Any) -> bool:
+    """Whether Pydantic gives all instances the same default, and not a copy each."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _models_in(value: Any, base: Any) -> Iterator[Any]:
+    if isinstance(value, base):
+        yield value
+    for item in _items(value).values():
+        yield from _models_in(item, base)
 
 
 def relink_inside(value: Any) -> None:

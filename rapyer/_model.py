@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _blocks, _calls, _codec, _session
 from rapyer._blocks import LockBlock, LockOptions
 from rapyer._keyed import Keyed
+from rapyer._link import MovedOut
 from rapyer._node import Node
 from rapyer._ops import Operation
 from rapyer._pipeline import Pipeline
@@ -174,7 +176,8 @@ class AtomicRedisModel(Keyed):
         self._take_fields(shadow, names)
         if recording is not None:
             stored = [name for name in names if self._is_stored(name)]
-            recording.add(self._document(), *map(self._set_operation, stored))
+            with suppress(MovedOut):
+                recording.add(self._document(), *map(self._set_operation, stored))
             self._follow(stored)
 
     async def aupdate(self, **kwargs: Any) -> None:

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from rapyer import _classes, _codec, _collected, _content, _linked, _session, _storable, _validity
-from rapyer._link import LeftOut
+from rapyer._link import LeftOut, MovedOut
 from rapyer._ops import Operation, update
 from rapyer._placed import Placed, owner_of
 from rapyer._schema import FieldReaders, FieldWriters, InformedReader
@@ -223,7 +223,7 @@ class Node(_validity.Vetted):
 
     if not TYPE_CHECKING:
 
-        def __setattr__(self, name: str, value: Any) -> None:
+        def __setattr__(self, name: str, value: Any) -> None:  # noqa: C901 - each call of a part costs
             """Set a field, validated; inside `pipeline()` the change is recorded."""
             before = self.__dict__
             present = before.get(name, _NOTHING)
@@ -238,19 +238,22 @@ class Node(_validity.Vetted):
                 document = self._document() if self._was_inner else self
                 recording = _session.recording_of(document)
             known = recording is None or value.__class__ in PLAIN or name in facts.local
-            done = () if known else remembered(value, self, name, present)
             try:
+                done = () if known else remembered(value, self, name, present)
                 if name in facts.alone:
                     self.__pydantic_validator__.validate_assignment(self, name, value)
                 else:
                     super().__setattr__(name, value)
+                if recording is None:
+                    return
+                others = self._set_besides(name, before) if facts.judged else ()
+                changes = done or (() if name in facts.local else (self._set_operation(name),))
             except ValidationError:
                 _set(self, "__dict__", before)  # the model's validators see the value in its place
                 raise
-            if recording is None:
+            except MovedOut:  # this is no place of the document any more
+                setattr(self, name, value)
                 return
-            others = self._set_besides(name, before) if facts.judged else ()
-            changes = done or (() if name in facts.local else (self._set_operation(name),))
             recording.add(document, *changes, *others)
             if facts.plans[name].followed:
                 value = getattr(self, name)
@@ -348,9 +351,12 @@ class Node(_validity.Vetted):
     def _snapshot(self) -> Callable[[], None]:
         return _content.freeze(self)
 
+    def _models_in(self, value: Any) -> dict[int, Any]:
+        return {id(model): model for model in _content.models_in(value) if isinstance(model, Placed)}
+
     def _parts_in(self, value: Any) -> dict[int, Any]:
-        models = _content.models_in(value)
-        return {id(model): model for model in models if isinstance(model, Placed) and model._is_free()}
+        models = self._models_in(value).items()
+        return {identity: model for identity, model in models if model._is_free()}
 
     def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None:
         try:

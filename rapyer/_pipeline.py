@@ -128,6 +128,8 @@ class _Recorder(_collected.Recording):
     def touch(self, document: Any) -> None:
         super().touch(document)
         self._snapshots.append(document._snapshot())
+        if getattr(document, "_rapyer_plain", None) is not None:  # no document: in another one, or a plain value only
+            self.parts = {**(self.parts or {}), id(document): document}
         if (self.watched or self.outer) and document._is_free():
             self.parts = self._all_parts()  # it may have been put into a plain value, and be taken out again
 

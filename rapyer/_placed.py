@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from pydantic import BaseModel
 
 from rapyer import _classes, _keys, _linked, _session
+from rapyer._link import MovedOut
 from rapyer._path import absolute, render
 from rapyer.errors import UsageError
 from rapyer.types._base import elsewhere, watch
@@ -106,7 +107,16 @@ class Placed(BaseModel):
 
     def _steps(self) -> Steps:
         owner = owner_of(self) if self._was_inner else None
-        return () if owner is None else (*owner._steps(), owner._place_of(self, self._hint))
+        if owner is None:
+            return ()
+        try:
+            place = owner._place_of(self, self._hint)
+        except UsageError as error:
+            if _session.is_watched(owner._document(), self):
+                _set(self, "_owner", None)
+                raise MovedOut(*error.args) from None
+            raise
+        return (*owner._steps(), place)
 
     def _agrees(self) -> None:
         """Take notice that this is what Redis holds, wherever it stands by now."""
@@ -233,6 +243,11 @@ def own_pk(model: Placed) -> str | None:
 
 
 def _with_pk_of(model: Placed, copy: _P) -> _P:
-    if owner_of(model) is None:
+    if owner_of(model) is None and not _is_template(model):
         _set(copy, "_own_pk", model.pk)
     return copy
+
+
+def _is_template(model: Placed) -> bool:
+    """Whether this is a default, to be copied, that is no document itself."""
+    return getattr(model, "_own_pk", "") is None

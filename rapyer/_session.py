@@ -150,6 +150,15 @@ def is_recorded(document: object) -> bool:
     return is_recording() and any(id(document) in recording.touched for recording in recordings())
 
 
+def is_watched(document: Any, model: object) -> bool:
+    """Whether a model stands in one of the plain values of a document that the running task's blocks watch."""
+    return is_recording() and any(
+        id(model) in document._models_in(met.value) and met.owner._document() is document
+        for recording in recordings()
+        for met in recording._met_in(None)
+    )
+
+
 def becomes_part(document: object) -> None:
     """Take notice that a model, so far a document of its own, is part of another one from now on."""
     for recording in recordings():

@@ -18,7 +18,7 @@ from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
 from pydantic_core import core_schema
 
 from rapyer import _codec
-from rapyer._linked import linked_class, register, relink
+from rapyer._linked import linked_class, register, relink, template_of
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -281,7 +281,8 @@ def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name
             msg = f"the default of {name}: {error}"
             raise UsageError(msg) from None
     inner = rework(schema["schema"], handler, base, name)
-    return {**schema, "schema": inner, **({"validate_default": True} if _relinks(inner) else {})}
+    changed = {"schema": inner, **({"validate_default": True} if _relinks(inner) else {})}
+    return {**schema, **changed, **({"default": template_of(default, base)} if "default" in schema else {})}
 
 
 def _relinks(part: Any) -> bool:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _collected, _session
+from rapyer._link import MovedOut
 from rapyer._ops import Operation
 from rapyer.errors import UsageError
 from rapyer.types._base import PLAIN, Plan, RedisType, decode, elsewhere, follow, remembered
@@ -142,12 +143,18 @@ class Container(RedisType):
         document = owner._document()
         recording = _session.recording_of(document)
         if recording is not None:
-            steps = (*owner._steps(), owner._place_of(self, self._hint))
+            try:
+                steps = (*owner._steps(), owner._place_of(self, self._hint))
+            except MovedOut:
+                return
             recording.entries.append((document, Operation(script, steps, arguments(*given), member)))
 
     def _remembered(self, value: Any, place: Step, present: Any) -> bool:
         """Record what was done to the value at this place, if this value is the outcome of that."""
-        operations = remembered(value, self, place, present)
+        try:
+            operations = remembered(value, self, place, present)
+        except MovedOut:
+            return True
         recording = self._recording() if operations else None
         if recording is not None:
             recording.add(self._document(), *operations)
@@ -157,7 +164,8 @@ class Container(RedisType):
         recording = self._recording()
         if recording is not None:
             owner, place = self._linked(), self._place()
-            recording.add(self._document(), _collected.set_operation(owner, owner._steps(), place, self))
+            with suppress(MovedOut):
+                recording.add(self._document(), _collected.set_operation(owner, owner._steps(), place, self))
             recording.renew(self)
 
     def _truth(
