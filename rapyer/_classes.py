@@ -32,6 +32,8 @@ class Plans(dict[str, Plan]):
     def __missing__(self, name: str) -> Plan:
         """Make the plan of a field; extra fields have none of their own."""
         cls: Any = self._cls()
+        if not cls.__pydantic_complete__:
+            _complete(cls)
         field = cls.__pydantic_fields__.get(name)
         plan = (
             Plan(Any, changeable=True)
@@ -48,13 +50,22 @@ def _resolved(annotation: Any, cls: type[Any]) -> Any:
     """Return an annotation without names in quotes: Python 3.10 leaves those inside `list["Node"]` as they are."""
     if isinstance(annotation, str):
         holder = type("Holder", (), {"__annotations__": {"it": annotation}})
-        known = {model.__name__: model for model in models} | {cls.__name__: cls}
-        return get_type_hints(holder, vars(sys.modules[cls.__module__]), known, include_extras=True)["it"]
+        return get_type_hints(holder, vars(sys.modules[cls.__module__]), _known_to(cls), include_extras=True)["it"]
     args = getattr(annotation, "__args__", ())
     if isinstance(annotation, GenericAlias) and any(isinstance(arg, (str, GenericAlias)) for arg in args):
         origin: Any = annotation.__origin__
         return GenericAlias(origin, tuple(_resolved(arg, cls) for arg in args))
     return annotation
+
+
+def _known_to(cls: type[Any]) -> dict[str, Any]:
+    """Return the classes that a name in quotes may mean in a class, besides what its module has."""
+    return {model.__name__: model for model in models} | {cls.__name__: cls}
+
+
+def _complete(cls: Any) -> None:
+    """Have a linked class know the documents that its fields name, which came after it."""
+    cls.model_rebuild(raise_errors=False, _types_namespace={**_known_to(cls), **vars(sys.modules[cls.__module__])})
 
 
 class Field:

@@ -11,7 +11,10 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from copy import copy, deepcopy
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from operator import or_
+from types import GenericAlias, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -36,18 +39,43 @@ def linked_class(plain: Any, base: Any) -> type[Any]:
             with warnings.catch_warnings():
                 # Of fields that are called like what every linked model has: they hide it, as is meant.
                 warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
-                _linked_classes[plain] = type(plain)(plain.__name__, (plain, base), namespace | _hiding(plain, base))
+                _linked_classes[plain] = type(plain)(plain.__name__, (plain, base), namespace | _anew(plain, base))
         except BaseException:
             _linked_classes.pop(plain, None)
             raise
     return _linked_classes[plain]
 
 
-def _hiding(plain: Any, base: Any) -> dict[str, Any]:
-    """Return the fields, as in a class body, whose names `base` has: Pydantic would take those for their defaults."""
-    names = [name for name in plain.__pydantic_fields__ if hasattr(base, name)]
-    fields = {name: copy(plain.__pydantic_fields__[name]) for name in names}
-    return {**fields, "__annotations__": {name: field.annotation for name, field in fields.items()}}
+def _anew(plain: Any, base: Any) -> dict[str, Any]:
+    """Return the fields, as in a class body, that Pydantic would get wrong in a subclass.
+
+    Those whose names `base` has, which it would take for their defaults; and those of a generic model's own kind.
+    """
+    annotations = {name: _with_itself(field.annotation, plain) for name, field in plain.__pydantic_fields__.items()}
+    fields = {
+        name: copy(field)
+        for name, field in plain.__pydantic_fields__.items()
+        if hasattr(base, name) or annotations[name] is not field.annotation
+    }
+    return {**fields, "__annotations__": {name: annotations[name] for name in fields}}
+
+
+def _with_itself(annotation: Any, plain: Any) -> Any:
+    """Return an annotation with the model where Pydantic's generics leave a mark for it, known to this model only."""
+    origin = plain.__pydantic_generic_metadata__["origin"]
+    if type(annotation).__name__ == "PydanticRecursiveRef":
+        return plain if f":{id(origin)}[" in annotation.type_ref else annotation
+    args = get_args(annotation)
+    if origin is None or not args or get_origin(annotation) is Literal:
+        return annotation
+    new = tuple(_with_itself(arg, plain) for arg in args)
+    if all(one is other for one, other in zip(new, args, strict=True)):
+        return annotation
+    if get_origin(annotation) is Annotated:
+        return Annotated[new]  # its marks are among them
+    if isinstance(annotation, GenericAlias):
+        return GenericAlias(get_origin(annotation), new)
+    return reduce(or_, new) if isinstance(annotation, UnionType) else annotation.copy_with(new)
 
 
 def _equal(self: Any, other: Any) -> Any:
