@@ -132,7 +132,7 @@ def apply(
 
 def _where(entries: Sequence[tuple[Document, Operation]], index: int) -> Where:
     document, operation = entries[index]
-    return Where(document.key, operation.path)
+    return Where(document.key, operation.path, inside=operation.inside)
 
 
 async def load_text(document: Document, steps: Steps) -> bytes:

@@ -47,6 +47,11 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
         return absolute(_full(self))
 
     @property
+    def inside(self) -> str:
+        """The JSONPath of what the member is in that it changes; empty where it changes no member."""
+        return "" if self.member is None else absolute(self.steps)
+
+    @property
     def writable_path(self) -> str | None:
         """The same as RedisJSON takes it; None where it cannot be written through."""
         return writable_path(_full(self))

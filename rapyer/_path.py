@@ -15,6 +15,7 @@ from typing import TypeAlias
 Step: TypeAlias = "str | int"
 Steps: TypeAlias = "tuple[Step, ...]"
 
+_LAST = re.compile(r"""(\.\w+|\[-?\d+]|\["([^"\\]|\\.)*"]|\['[^']*'])\Z""")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -41,6 +42,11 @@ def render(steps: Steps) -> str:
 def absolute(steps: Steps) -> str:
     """Return the JSONPath as Redis takes it."""
     return "$" + render(steps)
+
+
+def outer(path: str) -> str:
+    """Return the path of what the value at a path, as `absolute` gives it, is in."""
+    return _LAST.sub("", path)
 
 
 def is_writable(step: Step) -> bool:

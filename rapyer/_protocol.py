@@ -104,7 +104,7 @@ class LockScripts:
             arguments += [operation.script, *operation.flat()]
         arguments += heir
         answer: Awaitable[Released] = self._call(
-            "lock.save", keys, arguments, lambda index: Where(place.key, operations[index].path), care
+            "lock.save", keys, arguments, lambda index: _where(place.key, operations[index]), care
         )
         return answer
 
@@ -167,6 +167,10 @@ class Releasing:
             else:
                 return doubtful, given[0] if given else None
             answer = asyncio.ensure_future(self._again())
+
+
+def _where(key: str, operation: Operation) -> Where:
+    return Where(key, operation.path, inside=operation.inside)
 
 
 @contextmanager

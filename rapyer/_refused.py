@@ -13,6 +13,7 @@ import msgspec
 from redis.exceptions import AskError, ClusterDownError, MovedError, ResponseError, TryAgainError
 
 from rapyer import _keys
+from rapyer._path import outer
 from rapyer.errors import KeyNotFound, LockLost, OutOfRange, PathNotFound, ServerError, UsageError, WrongType
 
 if TYPE_CHECKING:
@@ -30,11 +31,16 @@ _UNFIT = re.compile(r"Unknown \w* ?command called from script|Error compiling sc
 
 
 class Where(msgspec.Struct, frozen=True):
-    """What the operation of a refused call worked on: for the error's text."""
+    """What the operation of a refused call worked on: for the error's text.
+
+    Attributes:
+        inside: where `path` is a member that is set or removed, the path of what it is in: that is what is looked at.
+    """
 
     key: str
     path: str = "$"
     action: str = ""
+    inside: str = ""
 
 
 class Locate(Protocol):
@@ -46,8 +52,8 @@ class Locate(Protocol):
 #: Script error code -> the error a caller gets.
 ERRORS: Mapping[str, Callable[[Where, str], Exception]] = {
     "KEY_NOT_FOUND": lambda at, _: KeyNotFound(at.key),
-    "PATH_NOT_FOUND": lambda at, _: PathNotFound(at.key, at.path),
-    "WRONG_TYPE": lambda at, found: WrongType(at.key, at.path, found),
+    "PATH_NOT_FOUND": lambda at, _: PathNotFound(at.key, at.inside or at.path),
+    "WRONG_TYPE": lambda at, found: WrongType(at.key, at.inside or at.path, found),
     "OUT_OF_RANGE": lambda at, _: OutOfRange(at.key, at.path),
     "LOCK_LOST": lambda at, _: LockLost(at.key, at.action),
     "ZERO_DIVISION": lambda at, _: ZeroDivisionError(f"division by zero at {at.path} of {at.key!r}"),
@@ -60,6 +66,8 @@ ERRORS: Mapping[str, Callable[[Where, str], Exception]] = {
 }
 
 
+#: Scripts that work on a member.
+_OF_MEMBERS = frozenset({"value.set", "map.set_item", "map.delete_item", "map.pop"})
 _MOVING = "its slot is being moved, and neither node has all keys of the call: repeat it later"
 #: What a node of a cluster answers for as long as a call was sent on -> what that means; nothing was done.
 PLACES: Mapping[type[Exception], str] = {
@@ -103,7 +111,7 @@ def _mapped(name: str, message: str, where: Where | Locate | str, keys: Sequence
         key, action = _keys.lock_of(keys[int(detail) - 1])
         return make(Where(key, action=action), detail)
     if isinstance(where, str):
-        return make(Where(keys[0], where), detail)
+        return make(Where(keys[0], where, inside=outer(where) if name in _OF_MEMBERS else ""), detail)
     return make(where if isinstance(where, Where) else where(int(index)), detail)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rapyer._path import absolute, is_writable, render, unwritable
+from rapyer._path import absolute, is_writable, outer, render, unwritable
 
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), max_size=8) | st.text("\\\"' a.*$[]", max_size=6)
 
@@ -37,6 +37,12 @@ def test_steps_as_text(steps: tuple[str | int, ...], text: str) -> None:
     """Plain for identifiers, brackets for indexes and for all other names."""
     assert render(steps) == text
     assert absolute(steps) == "$" + text
+
+
+@given(st.lists(st.integers(-3, 30) | NAMES, min_size=1, max_size=4))
+def test_the_path_around(steps: list[str | int]) -> None:
+    """Without the last step, whatever the names are."""
+    assert outer(absolute(tuple(steps))) == absolute(tuple(steps[:-1]))
 
 
 @pytest.mark.parametrize(
