@@ -11,7 +11,7 @@ import asyncio
 import sys
 from contextlib import suppress
 from contextvars import ContextVar
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rapyer._link import LeftOut
@@ -19,7 +19,7 @@ from rapyer._ops import Operation
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from rapyer._link import Document, Owner
     from rapyer._ops import Argument
@@ -74,7 +74,7 @@ class Recording:
     """
 
     # Many of these may wait for the server at the same time: the fewer objects, the less there is to collect.
-    __slots__ = ("covered", "entries", "outer", "parts", "settled", "task", "touched", "watched")
+    __slots__ = ("covered", "entries", "met", "outer", "parts", "settled", "task", "touched", "watched")
 
     def __init__(self, outer: Recording | None, document: Document | None) -> None:
         self.outer = outer
@@ -86,6 +86,8 @@ class Recording:
         self.parts: dict[int, Any] | None = None
         #: Plain values that may change in place: by their identities, then by owner and place.
         self.watched: dict[int, dict[tuple[int, Step], Met]] | None = None
+        #: The same by their documents, as those were then; under None where these are parts of others by now.
+        self.met: dict[int | None, list[Met]] | None = None
         #: Lists, by their identities, with their text when all that had changed in them was recorded.
         self.settled: dict[int, tuple[Any, bytes | None]] | None = None
 
@@ -112,10 +114,12 @@ class Recording:
         met = self.watched.setdefault(id(value), {})
         key = (id(owner), place)
         if key not in met:
+            document: Any = owner._document()
             with suppress(UsageError, ValueError):  # what cannot be written now is told when it is to be saved
                 text = owner._written(place, value)
                 met[key] = Met(owner, place, value, text, text)
-            document: Any = owner._document()
+                self.met = {} if self.met is None else self.met
+                self.met.setdefault(id(document), []).append(met[key])
             self.parts = {} if self.parts is None else self.parts
             self.parts |= document._parts_in(value)
 
@@ -160,8 +164,22 @@ class Recording:
         self.settled[id(whole)] = (whole, text)  # it is kept: another one could come to have its identity
 
     def _met_in(self, whole: Any) -> list[Met]:
-        watched = [met for places in (self.watched or {}).values() for met in places.values()]
-        return watched if whole is None else [met for met in watched if _is_within(met.owner, whole)]
+        if whole is None:
+            return [met for places in (self.watched or {}).values() for met in places.values()]
+        near = self.met or {}
+        mine = (*near.get(id(whole._document()), ()), *near.get(None, ()))
+        return [met for met in mine if _is_within(met.owner, whole)]
+
+    def met_last(self, count: int) -> Iterator[Met]:
+        """Yield the last plain values that were met."""
+        return (met for places in islice(reversed((self.watched or {}).values()), count) for met in places.values())
+
+    def became_part(self, document: Any) -> None:
+        """Take notice that a model, so far a document of its own, is part of another one from now on."""
+        self.parts = {} if self.parts is None else self.parts
+        self.parts[id(document)] = document
+        if self.met and id(document) in self.met:
+            self.met.setdefault(None, []).extend(self.met.pop(id(document)))
 
     def savepoint_of_watched(self) -> Callable[[], None]:
         """Return what has the plain values that are met from now on be what they were then, and the others as now."""

@@ -97,6 +97,38 @@ def models_in(value: Any) -> Iterator[BaseModel]:
     return (found for found in undo if isinstance(found, BaseModel))
 
 
+#: Values that are looked at for a model; a large one would be gone through for each of the models in it.
+MOST_LOOKED_AT = 256
+
+
+def is_among(model: BaseModel, values: list[Any]) -> bool:
+    """Whether a model is one of the values or in one, as far as can be told by those that were put in last."""
+    left = values[::-1]
+    for _ in range(MOST_LOOKED_AT):
+        if not left:
+            return False
+        value = left.pop()
+        if value is model:
+            return True
+        if value.__class__ not in _SCALARS:
+            left += _contents(value)
+    return False
+
+
+def _contents(value: Any) -> Iterable[Any]:
+    if isinstance(value, list):
+        return list.copy(value)
+    if isinstance(value, dict):
+        return dict.values(value)
+    if isinstance(value, (tuple, deque)):
+        return value
+    return getattr(value, "__dict__", {}).values() if _has_fields(value) else ()
+
+
+def _has_fields(value: Any) -> bool:
+    return isinstance(value, BaseModel) or hasattr(value, "__dataclass_fields__")
+
+
 def _plain(value: dict[Any, Any]) -> Any:
     # A dict in a document records what its own methods do, and an ordered one has to keep its order.
     return OrderedDict if isinstance(value, OrderedDict) else dict

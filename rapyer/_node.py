@@ -223,7 +223,7 @@ class Node(_validity.Vetted):
 
     if not TYPE_CHECKING:
 
-        def __setattr__(self, name: str, value: Any) -> None:  # noqa: C901 - each call of a part costs
+        def __setattr__(self, name: str, value: Any) -> None:
             """Set a field, validated; inside `pipeline()` the change is recorded."""
             before = self.__dict__
             present = before.get(name, _NOTHING)
@@ -350,6 +350,9 @@ class Node(_validity.Vetted):
 
     def _snapshot(self) -> Callable[[], None]:
         return _content.freeze(self)
+
+    def _is_among(self, values: list[Any]) -> bool:
+        return _content.is_among(self, values)
 
     def _models_in(self, value: Any) -> dict[int, Any]:
         return {id(model): model for model in _content.models_in(value) if isinstance(model, Placed)}

@@ -45,6 +45,8 @@ class Model(Protocol):
 
 
 T = TypeVar("T")
+#: Plain values, those that were met last, in which a new model is looked for when it changes: all would be too many.
+LATEST = 32
 
 
 class Pipeline(Generic[T]):
@@ -129,9 +131,9 @@ class _Recorder(_collected.Recording):
         super().touch(document)
         self._snapshots.append(document._snapshot())
         if getattr(document, "_rapyer_plain", None) is not None:  # no document: in another one, or a plain value only
-            self.parts = {**(self.parts or {}), id(document): document}
-        if (self.watched or self.outer) and document._is_free():
-            self.parts = self._all_parts()  # it may have been put into a plain value, and be taken out again
+            self.became_part(document)
+        elif (self.watched or self.outer) and id(document) not in (self.parts or ()) and document._is_free():
+            self._look_for(document)
 
     def savepoint(self, model: Any) -> Callable[[], None]:
         """Return what takes back all that is done from now on, to this model or, for None, to any."""
@@ -157,6 +159,15 @@ class _Recorder(_collected.Recording):
         if self.watched:
             self.settle()
         return bool(self.entries)
+
+    def _look_for(self, document: Any) -> None:
+        """Take notice of a model that was put into a plain value: it may be taken out again."""
+        recording: Any = self
+        while recording is not None:
+            if document._is_among([met.value for met in recording.met_last(LATEST)]):
+                self.became_part(document)
+                return
+            recording = recording.outer
 
     def _all_parts(self) -> dict[int, Any]:
         """Return the models that are parts of others by now; a block around this one may have met what they are in."""
@@ -207,11 +218,12 @@ class _Outcomes:
         Raises:
             pydantic.ValidationError: a field would not, as it is here.
         """
+        changed: dict[int, set[Step | None]] = {}
+        for document, operation in self._entries if any(None in fields for _, fields in self._fields.values()) else ():
+            if operation.script != "document.delete":
+                changed.setdefault(id(document), set()).add(operation.touches)
         for document, fields in self._fields.values():
-            names: Iterable[Step | None] = fields
-            if None in fields:
-                mine = [operation for other, operation in self._entries if other is document]
-                names = {operation.touches for operation in mine if operation.script != "document.delete"}
+            names: Iterable[Step | None] = changed.get(id(document), ()) if None in fields else fields
             for model in (document,) if self._twins is None else self._twins.of(document):
                 model._vet_fields(names)
 

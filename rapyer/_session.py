@@ -163,8 +163,7 @@ def becomes_part(document: object) -> None:
     """Take notice that a model, so far a document of its own, is part of another one from now on."""
     for recording in recordings():
         if id(document) in recording.touched:
-            recording.parts = {} if recording.parts is None else recording.parts
-            recording.parts[id(document)] = document
+            recording.became_part(document)
 
 
 def stands_alone(document: object) -> None:
