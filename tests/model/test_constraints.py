@@ -233,3 +233,24 @@ async def test_what_a_race_can_do(stored):
     with pytest.raises(CorruptDocument):
         await other.number.increase(2)
     assert (await stored(one.key))["number"] == 12
+
+
+class Digit(AtomicRedisModel):
+    """A validator that changes what it is given."""
+
+    digit: Annotated[int, AfterValidator(lambda value: value % 10)] = 8
+
+
+async def test_validators_that_change_values(stored):
+    """What is assigned is stored as they make it; what an operation makes is stored, and read as they make it."""
+    one, two = await Digit().save(), await Digit().save()
+    assert await one.digit.increase(5) == one.digit == 3
+    async with two.pipeline():
+        two.digit += 5
+        assert two.digit == 3
+    for digit in (one, two):
+        assert (await stored(digit.key), digit.digit, await Digit.get(digit.key)) == ({"digit": 13}, 3, digit)
+        await digit.digit.increase()
+        assert (await stored(digit.key), digit.digit) == ({"digit": 14}, 4)
+        await digit.aupdate(digit=25)
+        assert await stored(digit.key) == {"digit": 5}
