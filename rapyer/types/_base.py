@@ -189,8 +189,7 @@ class RedisType(Linked):
     @classmethod
     def _make(cls, value: Any, owner: Owner, place: Step, plan: Plan) -> Any:  # noqa: ARG003 - containers need it
         self = cls._of(value)
-        self._owner = owner
-        self._hint = place
+        self._owner, self._hint = owner, place
         return self
 
     @classmethod
@@ -287,8 +286,7 @@ class Immutable(RedisType):
         if not isinstance(value, cls._plain):
             return value
         self = cls._of(value)
-        self._owner = owner
-        self._hint = place
+        self._owner, self._hint = owner, place
         return self
 
     def clone(self) -> Any:
