@@ -189,7 +189,7 @@ class _Recorder(_collected.Recording):
 class _Outcomes:
     """What becomes of the models of a block: its script, and what each field is afterwards."""
 
-    __slots__ = ("_entries", "_fields", "_twins")
+    __slots__ = ("_apart", "_entries", "_fields", "_twins")
 
     def __init__(self, recording: _Recorder) -> None:
         entries: Sequence[tuple[Any, Operation]] = recording.entries
@@ -210,6 +210,7 @@ class _Outcomes:
             place = steps[0] if steps else operation.touches
             apart = apart and place is not None and place not in fields
             fields[place] = None if steps else _outcome(operation)
+        self._apart = apart
         self._entries = entries if apart else squash(entries)
 
     def vet(self) -> None:
@@ -219,7 +220,7 @@ class _Outcomes:
             pydantic.ValidationError: a field would not, as it is here.
         """
         changed: dict[int, set[Step | None]] = {}
-        for document, operation in self._entries if any(None in fields for _, fields in self._fields.values()) else ():
+        for document, operation in () if self._apart else self._entries:
             if operation.script != "document.delete":
                 changed.setdefault(id(document), set()).add(operation.touches)
         for document, fields in self._fields.values():
