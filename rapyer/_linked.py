@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
+from contextlib import contextmanager, suppress
 from copy import copy, deepcopy
 from functools import reduce
 from operator import or_
@@ -17,9 +18,10 @@ from types import GenericAlias, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _linked_classes: dict[type[Any], type[Any]] = {}
 
@@ -146,21 +148,48 @@ def _models_in(value: Any, base: Any) -> Iterator[Any]:
         yield from _models_in(item, base)
 
 
-def relink_inside(value: Any) -> None:
-    """Make linked ones of the plain models in a value that were put there unseen, as into a list below a union."""
-    _relink_items(value, set())
+@contextmanager
+def relinked_inside(model: Any, names: Iterable[str] | None = None) -> Iterator[None]:
+    """Make linked ones of the plain models that were put unseen into these fields, as into a list below a union.
+
+    Only in fields that cannot be written as they are: where anything may stand, a plain model is written as itself. If
+    the block fails all the same, everything is put back.
+    """
+    undo: list[tuple[Any, Any, Any]] = []
+    try:
+        with suppress(RecursionError):  # what is that deep cannot be written, which is told then
+            _relink_items(model, set(), undo, names)
+        yield
+    except BaseException:
+        for value, place, item in reversed(undo):
+            _put(value, place, item)
+        raise
 
 
-def _relink_items(value: Any, seen: set[int]) -> None:
+def _relink_items(
+    value: Any, seen: set[int], undo: list[tuple[Any, Any, Any]], names: Iterable[str] | None = None
+) -> None:
     if id(value) in seen:
         return  # in itself, which is refused when it is written
     seen.add(id(value))
+    linked = hasattr(value, "_rapyer_plain")
     for place, item in _items(value).items():
-        new = _relinked(item)
-        if new is item:
-            _relink_items(item, seen)
-        else:
+        if linked and ((names is not None and place not in names) or _is_written(value, place)):
+            continue
+        new = item if isinstance(value, tuple) else _relinked(item)
+        if new is not item:
+            undo.append((value, place, item))
             _put(value, place, new)
+        _relink_items(new, seen, undo)
+
+
+def _is_written(model: Any, name: str) -> bool:
+    """Whether a field can be written as it is."""
+    try:
+        model.__pydantic_serializer__.to_json(model, include={name}, round_trip=True, by_alias=False, warnings="error")
+    except PydanticSerializationError:
+        return False
+    return True
 
 
 def _items(value: Any) -> Mapping[Any, Any]:

@@ -167,8 +167,9 @@ class Node(_validity.Vetted):
         try:
             return writer(self.__dict__[name])
         except PydanticSerializationError:
-            _linked.relink_inside(self)
-        return writer(self.__dict__[name])
+            pass
+        with _linked.relinked_inside(self, (name,)):
+            return writer(self.__dict__[name])
 
     def _unusual_text(self, name: str) -> bytes:
         text = self._dump(include={name})
@@ -191,10 +192,11 @@ class Node(_validity.Vetted):
                 self, include=include, round_trip=True, by_alias=False, warnings=False if loaded else "error"
             )
         except PydanticSerializationError:
-            _linked.relink_inside(self)
-        return self.__pydantic_serializer__.to_json(
-            self, include=include, round_trip=True, by_alias=False, warnings="error"
-        )
+            pass
+        with _linked.relinked_inside(self, include):
+            return self.__pydantic_serializer__.to_json(
+                self, include=include, round_trip=True, by_alias=False, warnings="error"
+            )
 
     def _become(self, key: str, text: bytes) -> None:
         """Become what Redis holds under this document's key."""
