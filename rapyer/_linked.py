@@ -142,10 +142,15 @@ def _is_hashable(value: Any) -> bool:
 
 
 def _models_in(value: Any, base: Any) -> Iterator[Any]:
-    if isinstance(value, base):
-        yield value
-    for item in _items(value).values():
-        yield from _models_in(item, base)
+    left, seen = [value], set()
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue  # as what is in itself
+        seen.add(id(value))
+        if isinstance(value, base):
+            yield value
+        left += _items(value).values()
 
 
 @contextmanager

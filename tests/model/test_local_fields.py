@@ -153,3 +153,25 @@ async def test_cleared_under_a_lock(bound, stored, write):
         await write(cabinet.key, "$.label", "theirs")
         cabinet.queue.clear()
     assert await stored(cabinet.key) == {"n": 0, "label": "theirs", "files": ["a"], "drawer": {"label": "y"}}
+
+
+@pytest.mark.parametrize("depth", [0, 5000])
+async def test_a_default_that_is_in_itself(bound, depth):
+    """The default of a local field may be anything: in itself, or nested deeper than Python calls functions."""
+    ring: list[Any] = []
+    inmost = ring
+    for _ in range(depth):
+        inmost.append([])
+        inmost = inmost[0]
+    if not depth:
+        ring.append(ring)
+
+    class RingDesk(AtomicRedisModel):
+        """Has it."""
+
+        n: int = 0
+        other: Any = Field(default=ring, exclude=True)
+
+    desk = await RingDesk(n=1, other=None).save()
+    await desk.n.increase()
+    assert desk.n == 2
