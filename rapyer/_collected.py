@@ -111,7 +111,7 @@ class Recording:
     def watch(self, owner: Owner, place: Step, value: Any) -> None:
         """Take notice of a plain value that may change in place, and of the models in it."""
         self.watched = {} if self.watched is None else self.watched
-        met = self.watched.setdefault(id(value), {})
+        met = self.watched[id(value)] = self.watched.pop(id(value), {})  # the last from now on, for `met_last`
         key = (id(owner), place)
         if key not in met:
             document: Any = owner._document()
@@ -171,7 +171,7 @@ class Recording:
         return [met for met in mine if _is_within(met.owner, whole)]
 
     def met_last(self, count: int) -> Iterator[Met]:
-        """Yield the last plain values that were met."""
+        """Yield the plain values that were taken from their places last."""
         return (met for places in islice(reversed((self.watched or {}).values()), count) for met in places.values())
 
     def became_part(self, document: Any) -> None:

@@ -45,7 +45,7 @@ class Model(Protocol):
 
 
 T = TypeVar("T")
-#: Plain values, those that were met last, in which a new model is looked for when it changes: all would be too many.
+#: Plain values, those that were taken last, in which a new model is looked for when it changes: all would be too many.
 LATEST = 32
 
 

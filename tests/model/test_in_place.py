@@ -233,6 +233,30 @@ async def test_models_that_left_plain_values(bound):
     assert [item.n for item in (await Doc.get(doc.key)).queue] == [2, 9]
 
 
+class Shelf(AtomicRedisModel):
+    """Has plain values."""
+
+    queue: deque[Item] = deque()
+    boxes: list[deque[int]] = []
+    n: int = 0
+
+
+async def test_models_that_left_one_of_many_plain_values(bound):
+    """So it is however many other plain values the block met since it met that one first."""
+    shelf = await Shelf(boxes=[deque([i]) for i in range(40)]).save()
+    async with rapyer.pipeline():
+        shelf.queue.clear()
+        for box in shelf.boxes:
+            box.append(1)
+        item = Item(n=2)
+        shelf.queue.append(item)
+        item.n += 1
+        shelf.queue.remove(item)
+        shelf.n = 1
+    assert (await Shelf.get(shelf.key)).model_dump() == shelf.model_dump()
+    assert shelf.n == 1
+
+
 class Guarded(AtomicRedisModel):
     """Has a field that is restricted."""
 
