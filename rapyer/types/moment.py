@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls
-from rapyer.errors import OutOfRange
+from rapyer.errors import OutOfRange, UsageError
 from rapyer.types._base import Immutable
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ class RedisDatetime(Immutable, datetime):
         try:
             return how(self.clone(), duration)
         except OverflowError:
-            if self._owner is None:
-                raise
-            raise OutOfRange(self.key, self.json_path) from None
+            with suppress(UsageError):  # it stands in no document
+                raise OutOfRange(self.key, self.json_path) from None
+            raise
 
 
 def _parts(duration: timedelta) -> tuple[Argument, ...]:

@@ -4,12 +4,14 @@ import asyncio
 import operator
 import random
 import struct
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+import rapyer
 from rapyer import AtomicRedisModel
 from rapyer.errors import KeyNotFound, OutOfRange, PathNotFound, WrongType
 from rapyer.types import RedisDatetime
@@ -250,6 +252,29 @@ async def test_years_in_a_block(bound, stored, move):
     moment = RedisDatetime(9999, 12, 31)
     with pytest.raises(OverflowError):
         moment += timedelta(days=2)
+
+
+class Visit(BaseModel):
+    """A plain model."""
+
+    when: datetime = datetime(9999, 12, 31, tzinfo=timezone.utc)
+
+
+class Visits(AtomicRedisModel):
+    """Has some."""
+
+    n: int = 0
+    all: list[Visit] = [Visit()]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+async def test_years_in_no_document(bound, inside):
+    """Of a plain model that was taken out of its document it is Python's error, in a block and outside."""
+    visits = await Visits().save()
+    async with rapyer.pipeline() if inside else nullcontext():
+        visit = visits.all.pop()
+        with pytest.raises(OverflowError):
+            visit.when += timedelta(days=2)
 
 
 async def test_python_errors(bound, stored):
