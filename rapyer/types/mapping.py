@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from rapyer import _codec, _ops, _session
+from rapyer._link import MovedOut
 from rapyer.errors import UsageError
 from rapyer.types._container import PLAIN, UNLINKED, Container, Recorded, adopt, is_there, plain_copy
 
@@ -171,7 +173,8 @@ class RedisDict(Container, dict[str, T]):
         valid = self._valid_entries(entries, **more)
         recording = self._recording()
         if recording is not None:
-            recording.add(self._document(), *self._update_operations(valid))
+            with suppress(MovedOut):
+                recording.add(self._document(), *self._update_operations(valid))
         dict.update(self, valid)
         self._link_at(valid)
 

@@ -1,5 +1,6 @@
 """Models that are moved between places of a document and plain values, which a block compares at its end."""
 
+import operator
 from collections import deque
 from typing import Any
 
@@ -139,6 +140,32 @@ async def test_moved_and_changed(bound, move, change, together):
         (purse.pocket or purse.token_pocket)[0].n = 11
     assert (purse.pocket or purse.token_pocket)[0].n == 11
     assert await _found(purse) == purse.model_dump()
+
+
+class Card(AtomicRedisModel):
+    """Has a dict."""
+
+    limits: dict[str, int] = {"a": 1}
+
+
+class Wallet(AtomicRedisModel):
+    """Has a place and a plain value for them."""
+
+    cards: list[Card] = [Card()]
+    sleeve: deque[Card] = deque()
+
+
+@TOGETHER
+@pytest.mark.parametrize("change", [lambda table: table.update(b=2), lambda table: operator.ior(table, {"b": 2})])
+async def test_moved_with_a_dict(bound, change, together):
+    """The dict of a model that was moved takes several entries at once, too."""
+    wallet = await Wallet().save()
+    async with _block(wallet, together=together):
+        card = wallet.cards[0]
+        wallet.sleeve.append(card)
+        wallet.cards.clear()
+        change(card.limits)
+    assert (await Wallet.get(wallet.key)).sleeve == deque([Card(limits={"a": 1, "b": 2})])
 
 
 @TOGETHER
