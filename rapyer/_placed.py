@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _P = TypeVar("_P", bound="Placed")
 _set = object.__setattr__
+#: Under which a deep copy, whose memo has identities else, finds the model that it is in the middle of.
+_COPYING: Any = "rapyer"
 
 
 class Placed(BaseModel):
@@ -200,8 +202,13 @@ class Placed(BaseModel):
         return _with_pk_of(self, super().__copy__())
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Return a deep copy with the same pk and no place in another document."""
-        return _with_pk_of(self, super().__deepcopy__(memo))
+        """Return a deep copy with the same pk and no place in another document; what is a part of it has no pk."""
+        memo = {} if memo is None else memo
+        inside = memo.setdefault(_COPYING, self) is not self
+        copy = super().__deepcopy__(memo)
+        if not inside:
+            del memo[_COPYING]
+        return copy if inside and own_pk(self) is None else _with_pk_of(self, copy)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle the linked form of a plain model by the plain model's name."""

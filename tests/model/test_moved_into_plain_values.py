@@ -2,6 +2,7 @@
 
 import operator
 from collections import deque
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -140,6 +141,22 @@ async def test_moved_and_changed(bound, move, change, together):
         (purse.pocket or purse.token_pocket)[0].n = 11
     assert (purse.pocket or purse.token_pocket)[0].n == 11
     assert await _found(purse) == purse.model_dump()
+
+
+@TOGETHER
+@pytest.mark.parametrize("copied", [False, True], ids=["original", "copy"])
+async def test_deep_copies(bound, copied, together):
+    """A deep copy, and what it was made of, have their models in plain values as parts, and not as documents."""
+    original = Purse()
+    copies = deepcopy([original, original.coins])
+    copy = copies[0].model_copy(deep=True)
+    assert original.key == copies[0].key == copy.key
+    purse = await (copy if copied else original).save()
+    async with _block(purse, together=together):
+        purse.pair[0].n = 5
+        purse.first[0].marks.append(6)
+    found = await Purse.get(purse.key)
+    assert (found.pair, found.first) == ((Coin(n=5), 0), deque([Coin(n=9, marks=[6])]))
 
 
 class Card(AtomicRedisModel):
