@@ -146,7 +146,8 @@ class _Recorder(_collected.Recording):
             unwatch()
             later = self.entries[done:]
             self.entries[done:] = [entry for entry in later if model is not None and entry[0] is not model]
-            for restore in (*snapshots, *(self._snapshots[touched:] if model is None else ())):
+            later_ones = self._snapshots[touched:] if model is None else ()
+            for restore in (*reversed(later_ones), *snapshots):  # the last first: a model may have been in another
                 restore()
 
         return take_back
@@ -182,7 +183,7 @@ class _Recorder(_collected.Recording):
 
     def put_back(self) -> None:
         """Make every model what it was."""
-        for restore in self._snapshots:
+        for restore in reversed(self._snapshots):  # the last first: a model may have been in another
             restore()
 
 

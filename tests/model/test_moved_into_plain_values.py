@@ -2,6 +2,7 @@
 
 import operator
 from collections import deque
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -201,6 +202,26 @@ async def test_a_block_that_raises(bound, together):
         purse.coins[0].n += 1
     assert (purse.coins, purse.pocket) == ([Coin(n=2)], deque())
     assert await _found(purse) == purse.model_dump()
+
+
+@TOGETHER
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("change", [_assign, _add, _update, _append, _set_slice])
+async def test_it_is_put_back_as_it_was(bound, change, nested, together):
+    """What was changed where it was moved to is what it was on entry, too, when the block raises, or one inside."""
+    purse = await _purse()
+    before = purse.model_dump()
+
+    async def fail():
+        async with _block(purse, together=together):
+            change(_from_a_list(purse))
+            raise ZeroDivisionError
+
+    async with _block(purse, together=together) if nested else nullcontext():
+        with pytest.raises(ZeroDivisionError):
+            await fail()
+        assert purse.model_dump() == before
+    assert purse.model_dump() == before == await _found(purse)
 
 
 async def test_what_stands_nowhere(bound):
