@@ -300,7 +300,7 @@ class Cluster:
     def drop(self) -> None:
         """Close all connections, in any thread; no call goes on."""
         self.closed = True
-        for lane in self._lanes.values():
+        for lane in list(self._lanes.values()):  # the loop may make one meanwhile
             lane.drop()
 
 

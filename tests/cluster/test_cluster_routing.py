@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 import warnings
 import weakref
@@ -17,7 +18,7 @@ import rapyer
 from rapyer import AtomicRedisModel
 from rapyer._dispatch import dispatcher
 from rapyer._keys import by_slot, hash_slot, lock_key, scratch_key
-from rapyer._nodes import ASKING
+from rapyer._nodes import ASKING, nodes_of
 from rapyer._pack import pack
 from rapyer._registry import once_scripts
 from rapyer.errors import CrossSlot, KeyNotFound, ServerError, UsageError
@@ -350,6 +351,34 @@ async def test_a_client_may_go(servers):
     assert gone() is None
     await asyncio.sleep(0.01)
     assert lane._wire is None
+
+
+async def test_a_client_goes_in_another_thread(world):
+    """Where a client is collected in another thread, nodes that this one hears of meanwhile are no matter."""
+    nodes, failures = nodes_of(world.client), []
+    for port in range(1, 100):
+        nodes._to("127.0.0.1", port)
+
+    def drop():
+        try:
+            for _ in range(20):
+                nodes.drop()
+        except RuntimeError as error:
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        dropping = threading.Thread(target=drop)
+        dropping.start()
+        while dropping.is_alive():
+            port += 1
+            nodes._to("127.0.0.1", port)
+            await asyncio.sleep(0)
+        dropping.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures
 
 
 def test_closing_while_slots_are_asked_for(servers):
