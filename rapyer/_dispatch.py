@@ -59,7 +59,7 @@ class Dispatcher:
         queues: who waits for locks by it, where that is needed; kept here for as long as this lives.
     """
 
-    _process = 0
+    _process = 0  # none's, should there be no nodes of such a client
 
     def __init__(self, client: Any) -> None:
         self._nodes = nodes_of(client)

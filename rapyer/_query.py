@@ -24,6 +24,8 @@ LOAD_BATCH = 100
 MOST_WALKS = 10
 #: Seconds before the next walk, longer each time.
 PAUSE = 0.05
+#: The places of the words in a line of CLUSTER NODES; of a node without slots it ends before them.
+ID, FLAGS, SLOTS = 0, 2, 8
 
 
 async def find_keys(client: Any, prefix: str, belongs: Callable[[str], bool]) -> AsyncIterator[str]:
@@ -109,8 +111,8 @@ async def _owners(caller: Dispatcher) -> dict[str, bytes] | None:
         except ServerError:
             return None
         lines = [line.split() for line in told.splitlines()]
-        asked.add(next(words[0].decode() for words in lines if b"myself" in words[2]))
-        views.append({words[0].decode(): b" ".join(words[8:]) for words in lines if len(words) > 8})  # noqa: PLR2004
+        asked.add(next(words[ID].decode() for words in lines if b"myself" in words[FLAGS]))
+        views.append({words[ID].decode(): b" ".join(words[SLOTS:]) for words in lines if words[SLOTS:]})
     [owners, *others] = views
     still = owners.keys() == asked and all(view == owners for view in others) and b"[" not in b"".join(owners.values())
     return owners if still else None

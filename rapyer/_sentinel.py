@@ -37,7 +37,7 @@ def is_sentinel(pool: Any) -> bool:
     return isinstance(pool, SentinelConnectionPool)
 
 
-class options_of:  # noqa: N801 - used like a function
+class PoolOptions:
     """Gives the options for a new connection of a pool, in an `async with` block.
 
     No generator: one that waits somewhere is closed as the loop ends, under whoever is in its block.

@@ -25,7 +25,7 @@ from redis.exceptions import BusyLoadingError, InvalidResponse, MasterDownError,
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from rapyer._sentinel import options_of
+from rapyer._sentinel import PoolOptions
 from rapyer._vigil import Vigil
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ async def connected(pool: Any, **more: Any) -> Any:
     """Return a new connection of redis-py's, which a pool's options and some more describe; see `open_wire`."""
     connection = None
     try:
-        async with options_of(pool) as options:
+        async with PoolOptions(pool) as options:
             connection = pool.connection_class(**{**plain(options), **more})
             connection.retry = Retry(NoBackoff(), 0)
             await connection.connect()

@@ -207,14 +207,19 @@ async def test_a_server_that_was_never_there(caplog):
     await client.aclose()
 
 
+async def begun(stack):
+    """What a program has that begins: a client that all models are bound to, and a document."""
+    client = client_of(stack.url)
+    await rapyer.init_rapyer(client)
+    return client, await Doc().save()
+
+
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 12, 20, 30, 50])
-def test_the_program_ends_while_it_asks(stack, turns):
+def test_no_question_leaves_a_lock_behind(stack, turns):
     """However far the first question is when the program ends, no lock is left."""
 
     async def main():
-        client = client_of(stack.url)
-        await rapyer.init_rapyer(client)
-        doc = await Doc().save()
+        client, doc = await begun(stack)
         await rapyer.teardown_rapyer()
         Doc.Meta.redis = client
         main.asking = asyncio.create_task(enter(Doc, doc.key))
@@ -420,9 +425,7 @@ def test_a_program_that_ends_while_it_asks(stack, recwarn):
     """Those who do not wait open no connection for being woken, however the program ends."""
 
     async def main():
-        client = client_of(stack.url)
-        await rapyer.init_rapyer(client)
-        doc = await Doc().save()
+        client, doc = await begun(stack)
         await client.aclose()
         tasks = [asyncio.create_task(enter(Doc, doc.key, timeout=0)) for _ in range(3)]
         await asyncio.sleep(0)
