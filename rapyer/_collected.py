@@ -7,8 +7,6 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from contextlib import suppress
 from contextvars import ContextVar
 from itertools import islice, repeat
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rapyer._link import LeftOut
 from rapyer._ops import Operation
+from rapyer._tasks import current_task
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,25 +25,6 @@ if TYPE_CHECKING:
     from rapyer._path import Step, Steps
 
     Written: TypeAlias = "tuple[Argument, ...] | None"
-
-
-if sys.version_info >= (3, 12):
-
-    def current_task() -> asyncio.Task[Any] | None:
-        """Return the running task, if there is one."""
-        try:
-            return asyncio.current_task()
-        except RuntimeError:  # a thread without a loop
-            return None
-
-else:
-    # What Python looks it up in, in three times the time; it is asked for at every change.
-    _tasks: Any = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
-
-    def current_task() -> asyncio.Task[Any] | None:
-        """Return the running task, if there is one."""
-        task: asyncio.Task[Any] | None = _tasks.get(asyncio._get_running_loop())
-        return task
 
 
 class Met:

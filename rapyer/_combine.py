@@ -28,6 +28,7 @@ from rapyer._pack import pack
 from rapyer._refused import final
 from rapyer._registry import scripts
 from rapyer._sent import ScriptCall, Sender, end
+from rapyer._tasks import giver
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -202,11 +203,12 @@ class Group:
         if len(futures) == 1:
             futures[0].set_result(reply)
             return
+        give = giver()
         for future, key, text in zip(futures, self._of(), reply, strict=False):
             if future.done():
                 continue
             if text.__class__ is bytes:
-                future.set_result((text, None))
+                give(future, (text, None))
             else:
                 end(future, final(self.name, own_error(text), self._where, (key,)))
 

@@ -17,11 +17,12 @@ import weakref
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _calls, _codec, _collected, _keys, _log, _session
+from rapyer import _calls, _codec, _keys, _log, _session
 from rapyer._dispatch import Care, dispatcher, dispatchers
 from rapyer._group import Place
 from rapyer._link import config_of
 from rapyer._queue import Queues
+from rapyer._tasks import current_task
 from rapyer.config import is_seconds
 from rapyer.errors import LockLost, LockTimeout, UsageError
 
@@ -100,7 +101,7 @@ class Lock:
         """
         self._check()
         loop = asyncio.get_running_loop()
-        self._task = _collected.current_task()
+        self._task = current_task()
         self._cancelling = _cancelling(self._task)
         self._queues = queues(self._client)
         self.turn = loop.create_future()
@@ -160,7 +161,7 @@ class Lock:
 
     def check_task(self) -> None:
         """Refuse to end well in another task than the one that acquired: the lock did not go along with its writes."""
-        if self._task is not _collected.current_task():
+        if self._task is not current_task():
             msg = (
                 f"lock {self.place.action!r} of {self.place.key!r} was entered in another task than the body's, "
                 "whose writes were not checked: enter and leave it in one task; use lock(timeout=...), not wait_for()"

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from rapyer._collected import current_task, recording_here
+from rapyer._collected import recording_here
 from rapyer._dispatch import Care, dispatcher
 from rapyer._link import config_of
+from rapyer._tasks import current_task
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 

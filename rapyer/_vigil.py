@@ -44,6 +44,8 @@ class Vigil:
     def begin(self) -> None:
         """Stay awake for what was written, if answers are likely to come soon."""
         if self._awake:
+            if len(self._due) == 1:  # what it stayed awake for was answered
+                self._end, self._vain = monotonic() + LONGEST, 0
             return
         if self._rest:
             self._rest -= 1

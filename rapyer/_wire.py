@@ -18,14 +18,15 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
-from redis._parsers.hiredis import NOT_ENOUGH_DATA as NOTHING
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, InvalidResponse, MasterDownError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from rapyer._reader import NOTHING, PureReader
 from rapyer._sentinel import PoolOptions
+from rapyer._tasks import giver
 from rapyer._vigil import Vigil
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class Wire(asyncio.Protocol):
         writer._transport = _Closed  # a writer closes its transport when it is collected
         reader = getattr(parser, "_reader", None)  # hiredis; what it has is not lost
         early = bytes(stream._buffer) if reader else b""
-        self._reader: Any = reader or _PureReader(parser, stream)
+        self._reader: Any = reader or PureReader(parser, stream)
         self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(HIGH_WATER)
         self.data_received(early)
@@ -264,13 +265,16 @@ class Wire(asyncio.Protocol):
             self._parse(data)
         except (RedisError, ValueError, IndexError) as error:
             self.abort(InvalidResponse(f"the server does not speak the protocol: {error!r}"))
+        except (KeyboardInterrupt, SystemExit):  # of a task that went on; the others' replies are still to come
+            self._loop.call_soon(self.data_received, b"")
+            raise
         if before - len(self.sent) > 1:
             self._owner.expect()
         if self.refused and not self.sent:
             self._transport.abort()
 
     def _parse(self, data: bytes) -> None:
-        reader, sent = self._reader, self.sent
+        reader, sent, give = self._reader, self.sent, giver()
         reader.feed(data)
         gets = reader.gets
         while (reply := gets(False)) is not NOTHING:  # noqa: FBT003 - it takes no names: no decoding
@@ -283,7 +287,7 @@ class Wire(asyncio.Protocol):
                 if not call.given_up():
                     call.answer(reply)
             elif not future.done():
-                future.set_result(reply)
+                give(future, reply)
 
     def _take_odd(self, reply: Any) -> None:
         if isinstance(reply, _PUSH):
@@ -361,35 +365,3 @@ class _Closed:
     @staticmethod
     def is_closing() -> bool:
         return True
-
-
-class _PureReader:
-    """redis-py's own parser, used like `hiredis.Reader`.
-
-    The parser waits for its stream to have more. It is carried on here, whenever there is more.
-    """
-
-    def __init__(self, parser: Any, stream: Any) -> None:
-        self._parser = parser
-        self._stream = stream
-        self._reading: Any = None
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes."""
-        self._stream.feed_data(data)
-
-    def gets(self, _decode: bool) -> Any:  # noqa: FBT001 - as hiredis has it
-        """Return a reply, or `NOTHING` while it is incomplete."""
-        if self._reading is None:
-            if not self._stream._buffer:
-                return NOTHING  # beginning to wait costs more than most replies
-            self._reading = self._parser.read_response(disable_decoding=True)
-        try:
-            self._reading.send(None)
-        except StopIteration as done:
-            self._reading = None
-            return done.value
-        except RedisConnectionError as error:  # an error reply of that class is raised, others are returned
-            self._reading = None
-            return error
-        return NOTHING

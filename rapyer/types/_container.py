@@ -222,7 +222,7 @@ def adopt(present: Any, new: Any, owner: Owner, place: Step) -> Any:
     A variable that a caller holds on a list, a dict or a nested model stays the one in the model. One that stands at
     another place as well is left alone.
     """
-    if present.__class__ in UNLINKED or new is present:
+    if new is present:
         return new
     take = getattr(present, "_adopt", None)
     return new if take is None else take(new, owner, place)

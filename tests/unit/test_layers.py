@@ -24,6 +24,7 @@ LAYERS = {
     "_registry": 2,
     "_sentinel": 2.9,
     "_vigil": 2.9,
+    "_reader": 2.9,
     "_wire": 3,
     "_lane": 3.3,
     "_wake": 3.3,
@@ -138,6 +139,7 @@ def test_only_dispatch_talks_to_redis():
     tools = {"_commands._client", "__main__", "testing.plugin"}
     assert users - tools == {
         "_sentinel",
+        "_reader",
         "_wire",
         "_lane",
         "_wake",

@@ -1,0 +1,153 @@
+"""A reply wakes its caller as it is read, amid other replies: whatever the caller does then, none of them is lost."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+
+import pytest
+from lane_world import command, load, opened
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from rapyer._tasks import give
+
+WHERE = ContextVar("where", default="nowhere")
+
+
+async def loads(dispatcher, count, then):
+    """Load that many times at once and do something with the number of each; return what became of all."""
+
+    async def one(number):
+        text = await load(dispatcher, "k")
+        await then(number)
+        return text
+
+    return await asyncio.gather(*map(one, range(count)), return_exceptions=True)
+
+
+async def test_a_caller_goes_on_before_anything_else_is_done(world):
+    """What the loop has to do besides does not come between an answer and its caller."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        seen = []
+        await load(dispatcher, "k")
+        wire = dispatcher._lane._wire
+        parse = wire._parse
+
+        def parsed(data):
+            asyncio.get_running_loop().call_soon(seen.append, "the loop")
+            parse(data)
+
+        wire._parse = parsed
+        await load(dispatcher, "k")
+        seen.append("the caller")
+        await asyncio.sleep(0)
+        assert seen == ["the caller", "the loop"]
+
+
+async def test_each_goes_on_in_its_own_context(world):
+    """Context variables are the caller's own, whoever's reply was read before."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+
+        async def one(number):
+            WHERE.set(number)
+            for _ in range(3):
+                await load(dispatcher, "k")
+                assert (WHERE.get(), asyncio.current_task().get_name()) == (number, f"task {number}")
+
+        await asyncio.gather(*(asyncio.create_task(one(number), name=f"task {number}") for number in range(50)))
+        assert WHERE.get() == "nowhere"
+
+
+async def test_a_caller_that_cancels_the_others(world):
+    """Who is cancelled by a caller that was answered first is cancelled; the connection goes on."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        tasks = []
+
+        async def first():
+            await load(dispatcher, "k")
+            for task in tasks[1:]:
+                task.cancel()
+
+        tasks += [asyncio.create_task(first()), *(asyncio.create_task(load(dispatcher, "k")) for _ in range(20))]
+        got = await asyncio.gather(*tasks, return_exceptions=True)
+        assert got[0] is None
+        assert {type(each) for each in got[1:]} <= {bytes, asyncio.CancelledError}
+        assert await load(dispatcher, "k") == b'{"n":0}'
+
+
+async def test_a_caller_that_closes_everything(world):
+    """When a caller closes the connection as it is answered, nobody else waits for ever."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+
+        async def close(number):
+            if number == 0:
+                await dispatcher.close()
+
+        got = await asyncio.wait_for(loads(dispatcher, 50, close), 10)
+        assert got[0] == b'{"n":0}'
+        assert {type(each) for each in got} <= {bytes, RedisConnectionError}
+
+
+def test_a_caller_that_ends_the_program(stack):
+    """Who leaves by SystemExit or KeyboardInterrupt takes nobody's answer along: a loop that goes on has them all."""
+    loop, resources, tasks = asyncio.new_event_loop(), AsyncExitStack(), []
+
+    async def prepared():
+        world = await resources.enter_async_context(opened(stack.url))
+        await world.put("k")
+        dispatcher = await resources.enter_async_context(world.dispatcher())
+        await load(dispatcher, "k")
+        return dispatcher
+
+    async def one(error):
+        text = await load(dispatcher, "k")
+        if error is not None:
+            raise error
+        return text
+
+    async def begin():
+        errors = (None, SystemExit(), None, KeyboardInterrupt(), None)
+        tasks.extend(loop.create_task(one(error)) for error in errors)
+
+    try:
+        dispatcher = loop.run_until_complete(prepared())
+        loop.run_until_complete(begin())
+        for number, error in ((1, SystemExit), (3, KeyboardInterrupt)):
+            with pytest.raises(error):
+                loop.run_until_complete(tasks[number])
+        others = asyncio.gather(*tasks[::2])
+        assert loop.run_until_complete(asyncio.wait_for(others, 5)) == [b'{"n":0}'] * 3
+        loop.run_until_complete(resources.aclose())
+    finally:
+        loop.close()
+
+
+async def test_who_else_looks_at_a_call_is_told_by_the_loop(world):
+    """A callback that is no task's, such as that of `gather` or `shield`, runs in a turn of its own."""
+    async with world.lane() as lane:
+        told = []
+        call = lane.call(command("PING"), repeatable=True)
+        call.add_done_callback(lambda done: told.append(done.result()))
+        assert await asyncio.shield(call) == b"PONG"
+        assert told == [b"PONG"]
+
+
+async def test_given_to_nobody():
+    """A result may be given before anybody waits for it, or to several who wait."""
+    loop = asyncio.get_running_loop()
+    early, shared = loop.create_future(), loop.create_future()
+
+    async def wait():
+        return await shared
+
+    tasks = [asyncio.create_task(wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    loop.call_soon(give, early, 1)
+    loop.call_soon(give, shared, 2)
+    assert (await early, await asyncio.gather(*tasks)) == (1, [2, 2, 2])
