@@ -3,7 +3,7 @@
 Rules:
 - A document is named once, by its number, however many operations work on it.
 - An operation on a top-level field that an earlier one of the same document changes depends on it: the script is told.
-  None as the field is the whole document.
+  None as the field is the whole document. Before that, those that may be one are made one (`squash`).
 - A path that RedisJSON cannot write to needs work keys, one for each such name on it.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rapyer import _codec, _keys
 from rapyer._dispatch import Care
-from rapyer._ops import splices, writable
+from rapyer._ops import splices, squash, writable
 from rapyer._path import absolute, writable_path
 from rapyer._session import care_of, locks_on, milliseconds
 from rapyer.errors import OutOfRange
@@ -29,30 +29,41 @@ if TYPE_CHECKING:
     Entries = Sequence[tuple[Document, Operation]]
 
 
-class _Share:
-    """What a batch does to one document."""
+class Share:
+    """What a batch does to one document.
 
-    __slots__ = ("depth", "document", "number", "places")
+    Attributes:
+        fields: what it changes, None for all of it, with the text that this has afterwards if known.
+    """
+
+    __slots__ = ("depth", "document", "fields", "number")
 
     def __init__(self, document: Document, number: str) -> None:
         self.document = document
         self.number = number
-        self.places: set[Step | None] = set()
+        self.fields: dict[Step | None, bytes | None] = {}
         self.depth = 0  # of names on a path that cannot be written to
+
+    def words(self, operation: Operation) -> Sequence[Argument]:
+        """Return the words of an operation with a long path, or with one that RedisJSON cannot write to."""
+        check_depth(self.document, operation)
+        self.depth = max(self.depth, splices(operation))
+        spliced = writable(operation)
+        return (spliced.script, *spliced.flat())
 
     def head(self, missing: str, keys: list[str], arguments: list[Argument], *, undo: bool) -> None:
         """Add the keys and the first arguments of this document."""
         key, config = self.document.key, self.document.Meta
         ttl, locks = config.ttl, locks_on(config.redis, key)
         keys.append(key)
+        own = "0"
         if locks:
             keys += [lock.lock_key for lock in locks]
-        own = 0
         if undo or self.depth:
-            own = 1 + self.depth
+            own = str(1 + self.depth)
             scratch = _keys.scratch_key(key)
             keys += [scratch, *(f"{scratch}:{i}" for i in range(self.depth))]
-        arguments += ("" if ttl is None else milliseconds(ttl), missing, str(own), str(len(locks)))
+        arguments += ("" if ttl is None else milliseconds(ttl), missing, own, str(len(locks)))
         if locks:
             arguments += [lock.fence for lock in locks]
 
@@ -62,47 +73,79 @@ class Batch:
 
     Args:
         entries: what to do, in order.
-        reads: what to read afterwards.
-        missing: what to do about a document that is gone, "refuse" or "skip" it.
+
+    Attributes:
+        entries: what it does.
+        shares: the documents, by their identities.
+        reads: what it reads afterwards: number of the document and path, for each.
     """
 
-    __slots__ = ("arguments", "keys", "shares")
+    __slots__ = ("_body", "_undo", "entries", "reads", "shares")
 
-    def __init__(self, entries: Entries, reads: Sequence[tuple[Document, Steps]], missing: str) -> None:
-        self.shares: dict[int, _Share] = {}
-        body: list[Argument] = [str(len(entries))]
+    def __init__(self, entries: Entries) -> None:
+        self.entries = entries
+        self.reads: list[str] = []
+        if not self._takes(entries, dependent=False):
+            self.entries = squash(entries)
+            self._takes(self.entries, dependent=True)
+
+    def _takes(self, entries: Entries, *, dependent: bool) -> bool:
+        """Take the operations; return whether that was possible, where none may be dependent."""
+        self.shares: dict[int, Share] = {}
+        self._body: list[Argument] = []
         # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
-        undo = False
-        shares = self.shares
+        self._undo = False
+        body, last = self._body, None
         for document, operation in entries:
-            share = shares.get(id(document)) or self._share(document)
-            steps = operation.steps
-            if len(steps) > _codec.SHALLOW:
-                check_depth(document, operation)
-            places, place = share.places, steps[0] if steps else operation.touches
-            dependent = "0"
-            if place in places or (places and (place is None or None in places)):
-                dependent, undo = "1", True
-            places.add(place)
-            words = _words(operation.script, steps, operation.member)
+            if document is not last:
+                last, share = document, self._share(document)
+                fields = share.fields
+            place, words = _words(operation.script, operation.steps, operation.member)
+            depends = "0"
+            if place in fields or (fields and (place is None or None in fields)):
+                if not dependent:
+                    return False
+                depends, self._undo = "1", True
+            fields[place] = None if operation.steps else _outcome(operation)
             if words is None:
-                share.depth = max(share.depth, splices(operation))
-                spliced = writable(operation)
-                body += (share.number, dependent, spliced.script, *spliced.flat())
+                body += [share.number, depends, *share.words(operation)]
             else:
-                body += (share.number, dependent, *words, *operation.arguments)
-        body.append(str(len(reads)))
-        for document, steps in reads:
-            body += ((shares.get(id(document)) or self._share(document)).number, absolute(steps))
-        self.keys: list[str] = []
-        self.arguments: list[Argument] = [str(len(shares))]
-        for share in shares.values():
-            share.head(missing, self.keys, self.arguments, undo=undo)
-        self.arguments += body
+                body += [share.number, depends, *words, *operation.arguments]
+        return True
 
-    def _share(self, document: Document) -> _Share:
-        share = self.shares[id(document)] = _Share(document, str(len(self.shares) + 1))
+    def _share(self, document: Document) -> Share:
+        share = self.shares.get(id(document))
+        if share is None:
+            share = self.shares[id(document)] = Share(document, str(len(self.shares) + 1))
         return share
+
+    def read(self, document: Document, steps: Steps) -> None:
+        """Have it read what is at a place afterwards."""
+        self.reads += (self._share(document).number, absolute(steps))
+
+    def read_changed(self) -> None:
+        """Have it read what it changes, as far as that is not known."""
+        for share in self.shares.values():
+            fields = share.fields
+            if None in fields:
+                fields.clear()
+                fields[None] = None
+            for place, text in fields.items():
+                if text is None:
+                    self.reads += (share.number, absolute(() if place is None else (place,)))
+
+    def call(self, missing: str) -> tuple[list[str], list[Argument]]:
+        """Return its keys and arguments.
+
+        Args:
+            missing: what to do about a document that is gone, "refuse" or "skip" it.
+        """
+        keys: list[str] = []
+        arguments: list[Argument] = [str(len(self.shares))]
+        for share in self.shares.values():
+            share.head(missing, keys, arguments, undo=self._undo)
+        arguments += [str(len(self.entries)), *self._body, str(len(self.reads) // 2), *self.reads]
+        return keys, arguments
 
     def care(self) -> Care | None:
         """Return the most that any of the models asks for."""
@@ -120,10 +163,22 @@ def check_depth(document: Document, operation: Operation) -> None:
         raise OutOfRange(document.key, operation.path, _codec.TOO_DEEP)
 
 
-@lru_cache(maxsize=4096)
-def _words(script: str, steps: Steps, member: Step | None) -> tuple[str, ...] | None:
-    """Return name and path of an operation, and its member's path; None where RedisJSON cannot write to that."""
-    path = writable_path(steps if member is None else (*steps, member))
-    if path is None:
+def _outcome(operation: Operation) -> bytes | None:
+    """Return the JSON text that a top-level field has after an operation on it, where that is known beforehand."""
+    if operation.script != "value.set":
         return None
-    return (script, path) if member is None else (script, absolute(steps), path)
+    text = operation.arguments[0]
+    return text if isinstance(text, bytes) and _codec.is_simple(text) else None
+
+
+@lru_cache(maxsize=4096)
+def _words(script: str, steps: Steps, member: Step | None) -> tuple[Step | None, tuple[str, ...] | None]:
+    """Return the field that an operation changes, and its first words: name, path, the member's path.
+
+    There are none where RedisJSON cannot write to that, or where the path is long.
+    """
+    field = steps[0] if steps else member
+    path = writable_path(steps if member is None else (*steps, member))
+    if path is None or len(steps) > _codec.SHALLOW:
+        return field, None
+    return field, (script, path) if member is None else (script, absolute(steps), path)

@@ -104,30 +104,26 @@ def _call(document: Document, script: str, arguments: Sequence[Argument], path: 
 async def _send_batch(document: Document, *operations: Operation) -> list[Any]:
     last = operations[-1]
     readable = readable_part(last.steps)
-    texts, extra = await apply([(document, operation) for operation in operations], [(document, readable)])
+    batch = Batch([(document, operation) for operation in operations])
+    batch.read(document, readable)
+    texts, extra = await apply(batch)
     return [_codec.cut_out(texts[0] or None, last.steps[len(readable) :]), extra]
 
 
-def apply(
-    entries: Sequence[tuple[Document, Operation]],
-    reads: Sequence[tuple[Document, Steps]] = (),
-    *,
-    skip_missing: bool = False,
-) -> Awaitable[tuple[list[bytes], Any]]:
+def apply(batch: Batch, *, skip_missing: bool = False) -> Awaitable[tuple[list[bytes], Any]]:
     """Run operations as one script, all or none, then read; 1 round trip.
 
     Args:
-        entries: what to do, in order, at least one operation.
-        reads: what to read afterwards.
+        batch: what to do, at least one operation, and what to read afterwards.
         skip_missing: whether operations on documents that are gone are left out instead of refused.
 
     Returns:
         the JSON texts read, empty where there is nothing, and what the last operation answered.
     """
-    batch = Batch(entries, reads, "skip" if skip_missing else "refuse")
-    caller = dispatcher_of(entries[0][0])
+    keys, arguments = batch.call("skip" if skip_missing else "refuse")
+    entries = batch.entries
     care = batch.care() if is_careful() else None
-    return caller.script("batch.apply", tuple(batch.keys), batch.arguments, partial(_where, entries), care)
+    return dispatcher_of(entries[0][0]).script("batch.apply", keys, arguments, partial(_where, entries), care)
 
 
 def _where(entries: Sequence[tuple[Document, Operation]], index: int) -> Where:

@@ -18,6 +18,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _codec, _keys, _log, _session
+from rapyer._batch import Batch
 from rapyer._dispatch import Care, dispatcher, dispatchers
 from rapyer._group import Place
 from rapyer._link import config_of
@@ -219,7 +220,7 @@ class Lock:
             raise UsageError(msg)
         if any(change.writable_path is None for change in changes):
             # What cannot be written by its path takes the way of a pipeline, a script of its own.
-            await _calls.apply([(document, change) for change in changes])
+            await _calls.apply(Batch([(document, change) for change in changes]))
             changes = ()
         if not changes:
             await self.release()

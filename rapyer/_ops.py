@@ -32,14 +32,11 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
     steps: Steps
     arguments: tuple[Argument, ...] = ()
     member: Step | None = None
-    inner_member: Step | None = None  # in a splice, for the check of dependence only
 
     @property
     def touches(self) -> Step | None:
         """The top-level field this operation changes, or None for the whole document."""
-        if self.steps:
-            return self.steps[0]
-        return self.member if self.member is not None else self.inner_member
+        return self.steps[0] if self.steps else self.member
 
     @property
     def path(self) -> str:
@@ -141,7 +138,7 @@ def writable(operation: Operation) -> Operation:
     name = json.dumps(full[index], ensure_ascii=False)
     part = full[: index + 1]
     place = absolute(part) if readable_part(part) == part else ""
-    return Operation("splice.apply", full[:index], (name, place, inner.script, *inner.flat()), inner_member=full[index])
+    return Operation("splice.apply", full[:index], (name, place, inner.script, *inner.flat()))
 
 
 # -- several in a row ------------------------------------------------------------------------------------------------

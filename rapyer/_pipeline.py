@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from rapyer import _calls, _codec, _collected, _session
+from rapyer import _calls, _collected, _session
+from rapyer._batch import Batch
 from rapyer._keys import hash_slot
 from rapyer._link import config_of
-from rapyer._ops import Operation, squash
 from rapyer.errors import CrossSlot, KeyNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
+    from rapyer._ops import Operation
     from rapyer._path import Step
 
 
@@ -190,7 +191,7 @@ class _Recorder(_collected.Recording):
 class _Outcomes:
     """What becomes of the models of a block: its script, and what each field is afterwards."""
 
-    __slots__ = ("_apart", "_entries", "_fields", "_twins")
+    __slots__ = ("_batch", "_twins")
 
     def __init__(self, recording: _Recorder) -> None:
         entries: Sequence[tuple[Any, Operation]] = recording.entries
@@ -200,19 +201,7 @@ class _Outcomes:
             _check_slots(documents)
             self._twins = _Twins(documents)
             entries = self._twins.united(entries)
-        # Of each document its touched fields, None for all of it, with the text they have afterwards if known.
-        self._fields: dict[int, tuple[Any, dict[Step | None, bytes | None]]] = {}
-        apart = True  # whether each operation works on another field: what most blocks do
-        for document, operation in entries:
-            found = self._fields.get(id(document))
-            if found is None:
-                found = self._fields[id(document)] = (document, {})
-            fields, steps = found[1], operation.steps
-            place = steps[0] if steps else operation.touches
-            apart = apart and place is not None and place not in fields
-            fields[place] = None if steps else _outcome(operation)
-        self._apart = apart
-        self._entries = entries if apart else squash(entries)
+        self._batch = Batch(entries)
 
     def vet(self) -> None:
         """Refuse what would not validate.
@@ -220,37 +209,44 @@ class _Outcomes:
         Raises:
             pydantic.ValidationError: a field would not, as it is here.
         """
-        changed: dict[int, set[Step | None]] = {}
-        for document, operation in () if self._apart else self._entries:
-            if operation.script != "document.delete":
-                changed.setdefault(id(document), set()).add(operation.touches)
-        for document, fields in self._fields.values():
-            names: Iterable[Step | None] = changed.get(id(document), ()) if None in fields else fields
-            for model in (document,) if self._twins is None else self._twins.of(document):
+        changed = None
+        for share in self._batch.shares.values():
+            names: Iterable[Step | None] = share.fields
+            if None in names:
+                changed = _changed(self._batch.entries) if changed is None else changed
+                names = changed.get(id(share.document), ())
+            for model in self._models(share.document):
                 model._vet_fields(names)
 
     def sent(self, *, skip_missing: bool) -> Awaitable[tuple[list[bytes], Any]]:
         """Send the script; what is returned gives the texts of the fields that are not known."""
-        reads = []
-        for document, fields in self._fields.values():
-            if None in fields:
-                fields.clear()
-                fields[None] = None
-            reads += [(document, () if place is None else (place,)) for place, text in fields.items() if text is None]
-        entries, self._entries = self._entries, ()
-        return _calls.apply(entries, reads, skip_missing=skip_missing)
+        self._batch.read_changed()
+        return _calls.apply(self._batch, skip_missing=skip_missing)
 
     def settle(self, texts: Iterable[bytes]) -> None:
         """Make the models what Redis holds."""
         answers = iter(texts)
-        for document, fields in self._fields.values():
+        for share in self._batch.shares.values():
+            fields = share.fields
             for place, text in fields.items():
                 if text is None:
                     fields[place] = next(answers) or None
-            for model in (document,) if self._twins is None else self._twins.of(document):
+            for model in self._models(share.document):
                 model._refresh(fields)
                 if _session._saving:
                     _note(model, fields)
+
+    def _models(self, document: Any) -> Sequence[Any]:
+        return (document,) if self._twins is None else self._twins.of(document)
+
+
+def _changed(entries: Iterable[tuple[Any, Operation]]) -> dict[int, set[Step | None]]:
+    """Return what is changed of each document, by its identity, and not by deleting it."""
+    changed: dict[int, set[Step | None]] = {}
+    for document, operation in entries:
+        if operation.script != "document.delete":
+            changed.setdefault(id(document), set()).add(operation.touches)
+    return changed
 
 
 def _note(model: Any, fields: Mapping[Step | None, bytes | None]) -> None:
@@ -280,14 +276,6 @@ class _Twins:
     def of(self, document: Any) -> Sequence[Any]:
         """Return all models of a document."""
         return self._models[document.key] if self._first else (document,)
-
-
-def _outcome(operation: Operation) -> bytes | None:
-    """Return the JSON text that a top-level field has after an operation on it, where that is known beforehand."""
-    if operation.script != "value.set":
-        return None
-    text = operation.arguments[0]
-    return text if isinstance(text, bytes) and _codec.is_simple(text) else None
 
 
 def _check_slots(documents: Sequence[Any]) -> None:
