@@ -49,7 +49,7 @@ async def run(document: Document, *operations: Operation) -> list[Any] | None:
     """
     recording = recording_of(document)
     if recording is not None:
-        recording.add(document, *operations)
+        recording.add(document, operations)
         return None
     return await send(document, *operations)
 

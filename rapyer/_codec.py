@@ -80,7 +80,7 @@ def arguments(text: bytes, deepest: int = DEEPEST_INSIDE) -> tuple[Argument, ...
     Raises:
         Inexact: a number cannot be stored, or the value is nested too deep.
     """
-    if text[:1] == b'"' or (len(text) < _SUSPICIOUS and text.isdigit()):  # as `_is_scalar`, without the call
+    if text[:1] == b'"' or (len(text) < _SUSPICIOUS and text.isdigit()):  # as in `is_simple`, without the call
         return (text, "0")
     if text.count(b"[") + text.count(b"{") > deepest and depth(text) > deepest:
         raise Inexact(TOO_DEEP)
@@ -107,12 +107,8 @@ def arguments(text: bytes, deepest: int = DEEPEST_INSIDE) -> tuple[Argument, ...
 
 def is_simple(text: bytes) -> bool:
     """Whether the text means the same to every parser."""
-    return _is_scalar(text) or _SUSPECT.search(text) is None
-
-
-def _is_scalar(text: bytes) -> bool:
-    """Whether the text is a string or a small number of digits."""
-    return text[:1] == b'"' or (len(text) < _SUSPICIOUS and text.isdigit())
+    # A string or a few digits need no search.
+    return text[:1] == b'"' or (len(text) < _SUSPICIOUS and text.isdigit()) or _SUSPECT.search(text) is None
 
 
 def _number(match: re.Match[bytes], stubborn: list[str]) -> bytes | None:

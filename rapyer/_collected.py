@@ -59,7 +59,7 @@ class Recording:
     def __init__(self, outer: Recording | None, document: Document | None) -> None:
         self.outer = outer
         self.task = current_task()
-        self.covered = None if document is None else id(document)
+        self.covered = document
         self.touched: dict[int, Document] = {}
         self.entries: list[tuple[Document, Operation]] = []
         #: Models that were put into others: what puts one in carries what was recorded of it before.
@@ -172,7 +172,7 @@ class Recording:
 
         return restore
 
-    def add(self, document: Document, *operations: Operation) -> None:
+    def add(self, document: Document, operations: Iterable[Operation]) -> None:
         """Collect operations in order."""
         self.entries.extend(zip(repeat(document), operations))
 

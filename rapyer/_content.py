@@ -70,9 +70,10 @@ def _remember(value: Any, undo: list[Any]) -> None:
         return
     else:
         items = _remember_other(value, undo)
-    for item in items:
-        if item.__class__ not in _SCALARS:
-            _remember(item, undo)
+    if not _SCALARS.issuperset(map(type, items)):
+        for item in items:
+            if item.__class__ not in _SCALARS:
+                _remember(item, undo)
 
 
 def _remember_other(value: Any, undo: list[Any]) -> Iterable[Any]:

@@ -177,7 +177,7 @@ class AtomicRedisModel(Keyed):
         if recording is not None:
             stored = [name for name in names if self._is_stored(name)]
             with suppress(MovedOut):
-                recording.add(self._document(), *map(self._set_operation, stored))
+                recording.add(self._document(), [*map(self._set_operation, stored)])
             self._follow(stored)
 
     async def aupdate(self, **kwargs: Any) -> None:

@@ -132,15 +132,11 @@ class Node(_validity.Vetted):
         return kept
 
     def _decode(self, place: Step, text: bytes) -> Any:
-        readers: Any = self._readers
-        if place not in readers and place not in type(self).__pydantic_fields__:
-            return json.loads(text)
         return self._reader(place).validate_json(text, by_name=True, by_alias=False)
 
     def _reader(self, place: Step) -> Any:
         """Return what validates a field."""
-        readers: Any = self._readers
-        reader = readers[place]
+        reader: Any = self._readers[place]
         return reader.knowing(self) if reader.__class__ is InformedReader else reader
 
     def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
@@ -201,7 +197,8 @@ class Node(_validity.Vetted):
     def _become(self, key: str, text: bytes) -> None:
         """Become what Redis holds under this document's key."""
         self._take_over(self._read_content(key, text))
-        _session.agrees(self._document(), (), None, text)
+        if _session._saving:
+            _session.agrees(self._document(), (), None, text)
 
     def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
         if type(new) is not type(self) or place in owner._unstored or not self._takes_place(owner, place):
@@ -249,14 +246,14 @@ class Node(_validity.Vetted):
                 if recording is None:
                     return
                 others = self._set_besides(name, before) if facts.judged else ()
-                changes = done or (() if name in facts.local else (self._set_operation(name),))
+                changes = () if name in facts.local else done or (self._set_operation(name),)
             except ValidationError:
                 _set(self, "__dict__", before)  # the model's validators see the value in its place
                 raise
             except MovedOut:  # this is no place of the document any more
                 setattr(self, name, value)
                 return
-            recording.add(document, *changes, *others)
+            recording.add(document, [*changes, *others] if others else changes)
             if facts.plans[name].followed:
                 value = getattr(self, name)
                 recording.renewed(value)

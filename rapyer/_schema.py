@@ -5,6 +5,7 @@ Pydantic's own methods work on whole models; one field written through them cost
 
 from __future__ import annotations
 
+import json
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel, TypeAdapter
 
+    from rapyer._path import Step
+
     Writer: TypeAlias = Callable[[Any], bytes]
 
 #: Types whose values are what they are annotated as once validated: nobody can change what is inside.
@@ -25,21 +28,34 @@ _WRAPPERS = frozenset({"default", "nullable"})
 _encode = msgspec.json.Encoder().encode
 
 
-class FieldReaders(dict[str, "SchemaValidator | InformedReader"]):
-    """Field name -> a validator of its values; made when first asked for."""
+class FieldReaders(dict["Step", "SchemaValidator | InformedReader | AnyReader"]):
+    """Field name -> a validator of its values; made when first asked for. Extra fields have none of their own."""
 
     def __init__(self, cls: type[BaseModel]) -> None:
         super().__init__()
         self._cls = cls
 
-    def __missing__(self, name: str) -> SchemaValidator | InformedReader:
+    def __missing__(self, name: Step) -> SchemaValidator | InformedReader | AnyReader:
         """Make the reader of a field."""
+        if name not in self._cls.__pydantic_fields__:
+            return _any
         schema, config = _field(self._cls, name)
         opened, definitions = _opened(schema)
         told = _told(opened, name)
         reader: Any = SchemaValidator(schema if told is opened else _closed(told, definitions), config)
         self[name] = reader if told is opened else InformedReader(reader, name)
         return self[name]
+
+
+class AnyReader:
+    """Reads what is in an extra field, whatever it is."""
+
+    def validate_json(self, text: bytes, **_: Any) -> Any:
+        """Return the value of a JSON text."""
+        return json.loads(text)
+
+
+_any = AnyReader()
 
 
 class InformedReader:

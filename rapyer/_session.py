@@ -113,13 +113,12 @@ def recording_of(document: Document) -> Recording | None:
     task = current_task()
     if task is None:  # a thread without a loop got a copy of the context
         return None
-    identity = id(document)
     found = None
     while recording is not None:
-        if recording.task is task and (recording.covered is None or identity == recording.covered):
+        if recording.task is task and (recording.covered is document or recording.covered is None):
             found = recording  # the outermost: what was recorded there comes first
         recording = recording.outer
-    if found is not None and identity not in found.touched:
+    if found is not None and id(document) not in found.touched:
         found.touch(document)
     return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from asyncio import _get_running_loop as _running_loop
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,12 +25,11 @@ if sys.version_info >= (3, 12):
 
 else:
     # What Python looks it up in, in three times the time; it is asked for at every change.
-    _tasks: Any = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
+    _tasks: dict[Any, asyncio.Task[Any]] = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
 
     def current_task() -> asyncio.Task[Any] | None:
         """Return the running task, if there is one."""
-        task: asyncio.Task[Any] | None = _tasks.get(asyncio._get_running_loop())
-        return task
+        return _tasks.get(_running_loop())
 
 
 def give(future: asyncio.Future[Any], result: Any) -> None:

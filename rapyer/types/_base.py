@@ -355,7 +355,7 @@ class Immutable(RedisType):
     def _recorded(self, recording: _collected.Recording, new: Any, script: str, *arguments: Argument) -> Self:
         """Collect an operation and put into the model what it makes of the value here."""
         owner, place = self._standing()
-        recording.add(owner._document(), Operation(script, (*owner._steps(), place), arguments))
+        recording.add(owner._document(), [Operation(script, (*owner._steps(), place), arguments)])
         owner._put(place, new)
         linked: Self = owner._get(place)
         return linked

@@ -157,7 +157,7 @@ class Container(RedisType):
             return True
         recording = self._recording() if operations else None
         if recording is not None:
-            recording.add(self._document(), *operations)
+            recording.add(self._document(), operations)
         return recording is not None
 
     def _record_whole(self) -> None:
@@ -165,7 +165,7 @@ class Container(RedisType):
         if recording is not None:
             owner, place = self._linked(), self._place()
             with suppress(MovedOut):
-                recording.add(self._document(), _collected.set_operation(owner, owner._steps(), place, self))
+                recording.add(self._document(), [_collected.set_operation(owner, owner._steps(), place, self)])
             recording.renew(self)
 
     def _truth(
@@ -183,7 +183,7 @@ class Container(RedisType):
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             result = local(self)
-            recording.add(self._document(), *operations)
+            recording.add(self._document(), operations)
             return Recorded(result)
         owner, place = self._standing()
         if self._guarded and owner._guards(place):

@@ -80,9 +80,10 @@ class RedisDict(Container, dict[str, T]):
         return self[str(place)]
 
     def _replace(self, value: dict[str, Any]) -> None:
-        for key, present in dict.items(self):
-            if present.__class__ not in UNLINKED and key in value:
-                value[key] = adopt(present, value[key], self, key)
+        if not UNLINKED.issuperset(map(type, dict.values(self))):
+            for key, present in dict.items(self):
+                if present.__class__ not in UNLINKED and key in value:
+                    value[key] = adopt(present, value[key], self, key)
         dict.clear(self)
         dict.update(self, value)
 
@@ -174,7 +175,7 @@ class RedisDict(Container, dict[str, T]):
         recording = self._recording()
         if recording is not None:
             with suppress(MovedOut):
-                recording.add(self._document(), *self._update_operations(valid))
+                recording.add(self._document(), self._update_operations(valid))
         dict.update(self, valid)
         self._link_at(valid)
 
