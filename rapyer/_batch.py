@@ -33,15 +33,17 @@ class Share:
     """What a batch does to one document.
 
     Attributes:
-        fields: what it changes, None for all of it, with the text that this has afterwards if known.
+        fields: what it changes, None for all of it, with the text that this has afterwards; None if not known.
+        unknown: the fields of which it is read.
     """
 
-    __slots__ = ("depth", "document", "fields", "number")
+    __slots__ = ("depth", "document", "fields", "number", "unknown")
 
     def __init__(self, document: Document, number: str) -> None:
         self.document = document
         self.number = number
         self.fields: dict[Step | None, bytes | None] = {}
+        self.unknown: list[Step | None] = []
         self.depth = 0  # of names on a path that cannot be written to
 
     def words(self, operation: Operation) -> Sequence[Argument]:
@@ -132,6 +134,7 @@ class Batch:
                 fields[None] = None
             for place, text in fields.items():
                 if text is None:
+                    share.unknown.append(place)
                     self.reads += (share.number, absolute(() if place is None else (place,)))
 
     def call(self, missing: str) -> tuple[list[str], list[Argument]]:

@@ -54,22 +54,27 @@ class Recording:
     """
 
     # Many of these may wait for the server at the same time: the fewer objects, the less there is to collect.
-    __slots__ = ("covered", "entries", "met", "outer", "parts", "settled", "task", "touched", "watched")
+    __slots__ = ("__dict__", "covered", "entries", "outer", "task", "touched")
+
+    # Seldom another value.
+    #: Models that were put into others: what puts one in carries what was recorded of it before.
+    parts: dict[int, Any] | None = None
+    #: Plain values that may change in place: by their identities, then by owner and place.
+    watched: dict[int, dict[tuple[int, Step], Met]] | None = None
+    #: The same by their documents, as those were then; under None where these are parts of others by now.
+    met: dict[int | None, list[Met]] | None = None
+    #: Lists, by their identities, with their text when all that had changed in them was recorded.
+    settled: dict[int, tuple[Any, bytes | None]] | None = None
 
     def __init__(self, outer: Recording | None, document: Document | None) -> None:
         self.outer = outer
         self.task = current_task()
         self.covered = document
-        self.touched: dict[int, Document] = {}
+        #: The documents by their identities, each with what makes it what it was before its first change.
+        self.touched: dict[int, tuple[Document, Callable[[], None]]] = {}
         self.entries: list[tuple[Document, Operation]] = []
-        #: Models that were put into others: what puts one in carries what was recorded of it before.
-        self.parts: dict[int, Any] | None = None
-        #: Plain values that may change in place: by their identities, then by owner and place.
-        self.watched: dict[int, dict[tuple[int, Step], Met]] | None = None
-        #: The same by their documents, as those were then; under None where these are parts of others by now.
-        self.met: dict[int | None, list[Met]] | None = None
-        #: Lists, by their identities, with their text when all that had changed in them was recorded.
-        self.settled: dict[int, tuple[Any, bytes | None]] | None = None
+        if document is not None:
+            self.touch(document)
 
     def begin(self) -> None:
         """Collect what is done from now on."""
@@ -86,7 +91,7 @@ class Recording:
 
     def touch(self, document: Document) -> None:
         """Take notice of a document that is about to change for the first time."""
-        self.touched[id(document)] = document
+        raise NotImplementedError  # pragma: no cover - pipelines have their own
 
     def watch(self, owner: Owner, place: Step, value: Any) -> None:
         """Take notice of a plain value that may change in place, and of the models in it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from rapyer import _blocks, _calls, _classes, _keys, _query, _session
-from rapyer._dispatch import Where, dispatcher
+from rapyer._dispatch import dispatcher
 from rapyer._node import Node
 from rapyer._ops import Operation
 from rapyer.errors import CorruptDocument, KeyNotFound
@@ -132,4 +132,4 @@ class Keyed(Node):
         ttl = _session.read_ttl(cls.Meta)
         script = "document.load_refresh" if ttl else "document.load"
         caller = dispatcher(_session.bound_client(cls.Meta, cls))
-        return caller.script(script, (key,), (ttl,) if ttl else (), Where(key))
+        return caller.script(script, (key,), (ttl,) if ttl else (), "$")

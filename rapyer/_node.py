@@ -132,12 +132,10 @@ class Node(_validity.Vetted):
         return kept
 
     def _decode(self, place: Step, text: bytes) -> Any:
-        return self._reader(place).validate_json(text, by_name=True, by_alias=False)
-
-    def _reader(self, place: Step) -> Any:
-        """Return what validates a field."""
         reader: Any = self._readers[place]
-        return reader.knowing(self) if reader.__class__ is InformedReader else reader
+        if reader.__class__ is InformedReader:
+            reader = reader.knowing(self)
+        return reader.validate_json(text, by_name=True, by_alias=False)
 
     def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
         return self._field_arguments(self._shadow({str(place): value}), str(place))
@@ -236,9 +234,7 @@ class Node(_validity.Vetted):
             if _collected.recording_here.get() is not None and name in facts.stored:
                 document = self._document() if self._was_inner else self
                 recording = _session.recording_of(document)
-            known = recording is None or value.__class__ in PLAIN or name in facts.local
             try:
-                done = () if known else remembered(value, self, name, present)
                 if name in facts.alone:
                     self.__pydantic_validator__.validate_assignment(self, name, value)
                 else:
@@ -246,7 +242,11 @@ class Node(_validity.Vetted):
                 if recording is None:
                     return
                 others = self._set_besides(name, before) if facts.judged else ()
-                changes = () if name in facts.local else done or (self._set_operation(name),)
+                if name in facts.local:
+                    changes = ()
+                else:
+                    done = () if value.__class__ in PLAIN else remembered(value, self, name, present)
+                    changes = done or (self._set_operation(name),)
             except ValidationError:
                 _set(self, "__dict__", before)  # the model's validators see the value in its place
                 raise
@@ -276,7 +276,9 @@ class Node(_validity.Vetted):
                 return False
             extra = self.__pydantic_extra__
             if name in self._assigning.alone:
-                self.__dict__[name] = self._reader(name).validate_python(value)
+                reader = self._readers[name]
+                reader = reader.knowing(self) if reader.__class__ is InformedReader else reader
+                self.__dict__[name] = reader.validate_python(value)
             elif extra is not None and name in self._assigning.stored and not hasattr(type(self), name):
                 extra[name] = value
             else:
@@ -363,7 +365,7 @@ class Node(_validity.Vetted):
     def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None:
         try:
             for name, text in fields.items():
-                if text is None:
+                if not text:  # it is gone
                     continue
                 if name is None:
                     self._take_over(self._read_content(self.key, text))

@@ -120,17 +120,10 @@ class Pipeline(Generic[T]):
 class _Recorder(_collected.Recording):
     """A recording that remembers each model as it was before its first change."""
 
-    __slots__ = ("_snapshots",)
-
-    def __init__(self, outer: Any, document: Any) -> None:
-        super().__init__(outer, document)
-        self._snapshots: list[Callable[[], None]] = []
-        if document is not None:
-            self.touch(document)
+    __slots__ = ()
 
     def touch(self, document: Any) -> None:
-        super().touch(document)
-        self._snapshots.append(document._snapshot())
+        self.touched[id(document)] = (document, document._snapshot())
         if getattr(document, "_rapyer_plain", None) is not None:  # no document: in another one, or a plain value only
             self.became_part(document)
         elif (self.watched or self.outer) and id(document) not in (self.parts or ()) and document._is_free():
@@ -138,8 +131,8 @@ class _Recorder(_collected.Recording):
 
     def savepoint(self, model: Any) -> Callable[[], None]:
         """Return what takes back all that is done from now on, to this model or, for None, to any."""
-        done, touched = len(self.entries), len(self._snapshots)
-        models: Iterable[Any] = self.touched.values() if model is None else [model]
+        done, touched = len(self.entries), len(self.touched)
+        models: Iterable[Any] = [each for each, _ in self.touched.values()] if model is None else [model]
         snapshots = [each._snapshot() for each in models]
         unwatch = self.savepoint_of_watched()
 
@@ -147,7 +140,7 @@ class _Recorder(_collected.Recording):
             unwatch()
             later = self.entries[done:]
             self.entries[done:] = [entry for entry in later if model is not None and entry[0] is not model]
-            later_ones = self._snapshots[touched:] if model is None else ()
+            later_ones = [restore for _, restore in self.touched.values()][touched:] if model is None else ()
             for restore in (*reversed(later_ones), *snapshots):  # the last first: a model may have been in another
                 restore()
 
@@ -155,8 +148,8 @@ class _Recorder(_collected.Recording):
 
     def completed(self) -> bool:
         """Leave out what went into other models, add what changed unseen; return whether there is anything to send."""
-        parts = self._all_parts() if self.parts or self.watched or self.outer else None
-        if parts:
+        if self.parts or self.watched or self.outer:
+            parts = self._all_parts()
             self.entries = [entry for entry in self.entries if id(entry[0]) not in parts]
         if self.watched:
             self.settle()
@@ -184,7 +177,7 @@ class _Recorder(_collected.Recording):
 
     def put_back(self) -> None:
         """Make every model what it was."""
-        for restore in reversed(self._snapshots):  # the last first: a model may have been in another
+        for _, restore in reversed(self.touched.values()):  # the last first: a model may have been in another
             restore()
 
 
@@ -228,9 +221,7 @@ class _Outcomes:
         answers = iter(texts)
         for share in self._batch.shares.values():
             fields = share.fields
-            for place, text in fields.items():
-                if text is None:
-                    fields[place] = next(answers) or None
+            fields.update(zip(share.unknown, answers, strict=False))
             for model in self._models(share.document):
                 model._refresh(fields)
                 if _session._saving:
@@ -252,7 +243,7 @@ def _changed(entries: Iterable[tuple[Any, Operation]]) -> dict[int, set[Step | N
 def _note(model: Any, fields: Mapping[Step | None, bytes | None]) -> None:
     """Have blocks that save a model at their end know what Redis holds of it; of one that is gone there is no word."""
     for place, text in fields.items():
-        if text is not None:
+        if text:
             _session.agrees(model, () if place is None else (place,), None, text)
         elif place is not None:
             _session.lacks(model, str(place))

@@ -97,7 +97,9 @@ class Container(RedisType):
         owner._vet(at, content)
 
     def _adopt(self, new: Any, owner: Owner, place: Step) -> Any:
-        if not isinstance(new, self._plain) or self._owner is not owner or elsewhere(self, owner, place):
+        if not isinstance(new, self._plain) or self._owner is not owner:
+            return new
+        if self._hint != place and elsewhere(self, owner, place):  # the first saves most of the calls
             return new
         self._replace(new)
         return self
@@ -222,10 +224,8 @@ def adopt(present: Any, new: Any, owner: Owner, place: Step) -> Any:
     A variable that a caller holds on a list, a dict or a nested model stays the one in the model. One that stands at
     another place as well is left alone.
     """
-    if new is present:
-        return new
     take = getattr(present, "_adopt", None)
-    return new if take is None else take(new, owner, place)
+    return new if take is None or new is present else take(new, owner, place)
 
 
 def plain_copy(value: Any) -> Any:
