@@ -125,17 +125,16 @@ class Batch:
         """Have it read what is at a place afterwards."""
         self.reads += (self._share(document).number, absolute(steps))
 
-    def read_changed(self) -> None:
-        """Have it read what it changes, as far as that is not known."""
-        for share in self.shares.values():
-            fields = share.fields
-            if None in fields:
-                fields.clear()
-                fields[None] = None
-            for place, text in fields.items():
-                if text is None:
-                    share.unknown.append(place)
-                    self.reads += (share.number, absolute(() if place is None else (place,)))
+    def read_changed(self, share: Share) -> None:
+        """Have it read what it changes of a document, as far as that is not known."""
+        fields = share.fields
+        if None in fields:
+            fields.clear()
+            fields[None] = None
+        for place, text in fields.items():
+            if text is None:
+                share.unknown.append(place)
+                self.reads += (share.number, absolute(() if place is None else (place,)))
 
     def call(self, missing: str) -> tuple[list[str], list[Argument]]:
         """Return its keys and arguments.

@@ -101,7 +101,6 @@ class Pipeline(Generic[T]):
         try:
             if kind is None and recording is not None and recording.completed():
                 outcomes = _Outcomes(recording)
-                outcomes.vet()
                 texts, _ = await outcomes.sent(skip_missing=self._ignore)
                 outcomes.settle(texts)
         except BaseException:
@@ -196,25 +195,22 @@ class _Outcomes:
             entries = self._twins.united(entries)
         self._batch = Batch(entries)
 
-    def vet(self) -> None:
-        """Refuse what would not validate.
+    def sent(self, *, skip_missing: bool) -> Awaitable[tuple[list[bytes], Any]]:
+        """Send the script; what is returned gives the texts of the fields that are not known.
 
         Raises:
-            pydantic.ValidationError: a field would not, as it is here.
+            pydantic.ValidationError: a field would not validate, as it is here: nothing is sent.
         """
-        changed = None
-        for share in self._batch.shares.values():
+        batch, changed = self._batch, None
+        for share in batch.shares.values():
             names: Iterable[Step | None] = share.fields
             if None in names:
-                changed = _changed(self._batch.entries) if changed is None else changed
+                changed = _changed(batch.entries) if changed is None else changed
                 names = changed.get(id(share.document), ())
             for model in self._models(share.document):
                 model._vet_fields(names)
-
-    def sent(self, *, skip_missing: bool) -> Awaitable[tuple[list[bytes], Any]]:
-        """Send the script; what is returned gives the texts of the fields that are not known."""
-        self._batch.read_changed()
-        return _calls.apply(self._batch, skip_missing=skip_missing)
+            batch.read_changed(share)
+        return _calls.apply(batch, skip_missing=skip_missing)
 
     def settle(self, texts: Iterable[bytes]) -> None:
         """Make the models what Redis holds."""

@@ -104,12 +104,13 @@ class Placed(BaseModel):
     # -- places ----------------------------------------------------------------------------------------------------
 
     def _document(self) -> Any:
-        owner = owner_of(self) if self._was_inner else None
-        return self if owner is None else owner._document()
+        # Most models are documents, and one attribute tells.
+        if not self._was_inner or (owner := owner_of(self)) is None:
+            return self
+        return owner._document()
 
     def _steps(self) -> Steps:
-        owner = owner_of(self) if self._was_inner else None
-        if owner is None:
+        if not self._was_inner or (owner := owner_of(self)) is None:
             return ()
         try:
             place = owner._place_of(self, self._hint)

@@ -19,7 +19,6 @@ import msgspec
 
 from rapyer._collected import recording_here
 from rapyer._dispatch import Care, dispatcher
-from rapyer._link import config_of
 from rapyer._tasks import current_task
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
@@ -290,7 +289,7 @@ def bound_client(config: Any, cls: type[Any]) -> Any:
 
 def dispatcher_of(document: Document) -> Dispatcher:
     """Return what calls scripts for a document, in the running loop."""
-    return dispatcher(bound_client(config_of(document), type(document)))
+    return dispatcher(bound_client(document.Meta, type(document)))
 
 
 def milliseconds(seconds: float | None) -> str:
