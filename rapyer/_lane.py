@@ -181,8 +181,8 @@ class Lane:
 
     def _next_batch(self, waiting: deque[Sendable], sent: deque[Sendable]) -> bytes:
         batch: list[bytes] = []
-        size = length = 0
-        while waiting and size < HIGH_WATER and length <= LARGE:
+        size = 0
+        while waiting and size < HIGH_WATER:
             call = waiting.popleft()
             future = call.future
             if (future is None or future.done()) and call.given_up():
@@ -193,9 +193,11 @@ class Lane:
                 call.fail(error)
                 continue
             length = len(packed)
-            if length > LARGE and batch:
-                waiting.appendleft(call)
-                break
+            if length > LARGE:  # by itself
+                if batch:
+                    waiting.appendleft(call)
+                    break
+                size = HIGH_WATER
             if call.until != _NEVER and call.until <= self._loop.time():
                 call.fail(RedisTimeoutError("there was no connection in time"))
                 continue
