@@ -10,13 +10,15 @@ Rules:
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from rapyer import _codec, _keys
 from rapyer._dispatch import Care
 from rapyer._ops import splices, squash, writable
 from rapyer._path import absolute, writable_path
-from rapyer._session import care_of, locks_on, milliseconds
+from rapyer._session import _held, care_of, locks_on, milliseconds
 from rapyer.errors import OutOfRange
 
 if TYPE_CHECKING:
@@ -29,22 +31,21 @@ if TYPE_CHECKING:
     Entries = Sequence[tuple[Document, Operation]]
 
 
-class Share:
+class Share(msgspec.Struct, eq=False):
     """What a batch does to one document.
 
     Attributes:
-        fields: what it changes, None for all of it, with the text that this has afterwards; None if not known.
+        number: which of the batch's documents it is.
+        fields: what is changed, None for all of it, with the text that this has afterwards; None if not known.
         unknown: the fields of which it is read.
+        depth: how many names are on a path that cannot be written to, at most.
     """
 
-    __slots__ = ("depth", "document", "fields", "number", "unknown")
-
-    def __init__(self, document: Document, number: str) -> None:
-        self.document = document
-        self.number = number
-        self.fields: dict[Step | None, bytes | None] = {}
-        self.unknown: list[Step | None] = []
-        self.depth = 0  # of names on a path that cannot be written to
+    document: Any
+    number: str
+    fields: dict[Step | None, bytes | None] = {}
+    unknown: list[Step | None] = []
+    depth: int = 0
 
     def words(self, operation: Operation) -> Sequence[Argument]:
         """Return the words of an operation with a long path, or with one that RedisJSON cannot write to."""
@@ -52,22 +53,6 @@ class Share:
         self.depth = max(self.depth, splices(operation))
         spliced = writable(operation)
         return (spliced.script, *spliced.flat())
-
-    def head(self, missing: str, keys: list[str], arguments: list[Argument], *, undo: bool) -> None:
-        """Add the keys and the first arguments of this document."""
-        key, config = self.document.key, self.document.Meta
-        ttl, locks = config.ttl, locks_on(config.redis, key)
-        keys.append(key)
-        own = "0"
-        if locks:
-            keys += [lock.lock_key for lock in locks]
-        if undo or self.depth:
-            own = str(1 + self.depth)
-            scratch = _keys.scratch_key(key)
-            keys += [scratch, *(f"{scratch}:{i}" for i in range(self.depth))]
-        arguments += ("" if ttl is None else milliseconds(ttl), missing, own, str(len(locks)))
-        if locks:
-            arguments += [lock.fence for lock in locks]
 
 
 class Batch:
@@ -145,7 +130,19 @@ class Batch:
         keys: list[str] = []
         arguments: list[Argument] = [str(len(self.shares))]
         for share in self.shares.values():
-            share.head(missing, keys, arguments, undo=self._undo)
+            key, config = share.document.key, share.document.Meta
+            ttl, own = config.ttl, "0"
+            locks = locks_on(config.redis, key) if _held.get() else ()
+            keys.append(key)
+            if locks:
+                keys += [lock.lock_key for lock in locks]
+            if self._undo or share.depth:
+                own = str(1 + share.depth)
+                scratch = _keys.scratch_key(key)
+                keys += [scratch, *(f"{scratch}:{i}" for i in range(share.depth))]
+            arguments += ("" if ttl is None else milliseconds(ttl), missing, own, str(len(locks)))
+            if locks:
+                arguments += [lock.fence for lock in locks]
         arguments += [str(len(self.entries)), *self._body, str(len(self.reads) // 2), *self.reads]
         return keys, arguments
 

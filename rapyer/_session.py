@@ -117,7 +117,8 @@ def recording_of(document: Document) -> Recording | None:
         if recording.task is task and (recording.covered is document or recording.covered is None):
             found = recording  # the outermost: what was recorded there comes first
         recording = recording.outer
-    if found is not None and id(document) not in found.touched:
+    # What covers one document was begun with it.
+    if found is not None and found.covered is None and id(document) not in found.touched:
         found.touch(document)
     return found
 

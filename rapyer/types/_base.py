@@ -86,7 +86,7 @@ class Plan:
             if self.changeable and _session.is_recording():
                 watch(value, owner, place)
             return value
-        if not self.model and value.__class__ is kind and value._owner is owner and not elsewhere(value, owner, place):
+        if value.__class__ is kind and not self.model and value._owner is owner and not elsewhere(value, owner, place):
             value._hint = place
             return value
         return kind._wrap(value, owner, place, self)

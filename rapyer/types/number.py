@@ -84,7 +84,7 @@ class RedisInt(Immutable, int):
 
     def _operator(self, result: Any, script: str, other: Any) -> Any:
         # Whatever is no integer is a plain value: assigning it replaces the field.
-        if not isinstance(other, int) or type(result) is not int or other not in _codec.INT64:
+        if not isinstance(other, int) or result.__class__ is not int or other not in _codec.INT64:
             return result
         return self._in_place(result, script, _decimal(other))
 
@@ -207,5 +207,5 @@ class RedisFloat(Immutable, float):
         return self._operator(float.__truediv__(self, other), "number.divide_double", other)
 
 
-def _decimal(value: int) -> str:
-    return str(int(value))
+#: An integer as the scripts take it, also one of a class that is written in another way.
+_decimal = int.__repr__
