@@ -89,6 +89,22 @@ class Recording:
         if recording_here.get() is self:
             recording_here.set(self.outer)
 
+    def of(self, document: Document) -> Recording | None:
+        """Return where the running task collects changes of this document: this, or one around it, if one does."""
+        task = current_task()
+        if task is None:  # a thread without a loop got a copy of the context
+            return None
+        recording: Recording | None = self
+        found = None
+        while recording is not None:
+            if recording.task is task and (recording.covered is document or recording.covered is None):
+                found = recording  # the outermost: what was recorded there comes first
+            recording = recording.outer
+        # What covers one document was begun with it.
+        if found is not None and found.covered is None and id(document) not in found.touched:
+            found.touch(document)
+        return found
+
     def touch(self, document: Document) -> None:
         """Take notice of a document that is about to change for the first time."""
         raise NotImplementedError  # pragma: no cover - pipelines have their own

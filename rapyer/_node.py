@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict, PydanticSchemaGenerationError, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from rapyer import _classes, _codec, _collected, _content, _linked, _session, _storable, _validity
+from rapyer import _classes, _codec, _content, _linked, _session, _storable, _validity
+from rapyer._collected import recording_here
 from rapyer._link import LeftOut, MovedOut
 from rapyer._ops import Operation, update
 from rapyer._placed import Placed, owner_of
@@ -228,12 +229,14 @@ class Node(_validity.Vetted):
                 _storable.under_validation and self._takes_from_validator(name, value)
             ):
                 return
-            facts, recording = self._assigning, None
+            facts, recording = self._assigning, recording_here.get()
             if name in facts.keys:
                 self._check_key_stays(name)
-            if _collected.recording_here.get() is not None and name in facts.stored:
+            if recording is not None and name in facts.stored:
                 document = self._document() if self._was_inner else self
-                recording = _session.recording_of(document)
+                recording = recording.of(document)
+            else:
+                recording = None
             try:
                 if name in facts.alone:
                     self.__pydantic_validator__.validate_assignment(self, name, value)

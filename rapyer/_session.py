@@ -107,20 +107,7 @@ def is_recording() -> bool:
 def recording_of(document: Document) -> Recording | None:
     """Return where the running task collects changes of this document, if it does."""
     recording = recording_here.get()
-    if recording is None:
-        return None
-    task = current_task()
-    if task is None:  # a thread without a loop got a copy of the context
-        return None
-    found = None
-    while recording is not None:
-        if recording.task is task and (recording.covered is document or recording.covered is None):
-            found = recording  # the outermost: what was recorded there comes first
-        recording = recording.outer
-    # What covers one document was begun with it.
-    if found is not None and found.covered is None and id(document) not in found.touched:
-        found.touch(document)
-    return found
+    return None if recording is None else recording.of(document)
 
 
 def recorded_whole(document: Document, whole: Any) -> None:

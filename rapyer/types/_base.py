@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rapyer import _calls, _codec, _collected, _session
+from rapyer._collected import recording_here
 from rapyer._link import Linked
 from rapyer._ops import Operation
 from rapyer._schema import element_reader, element_writer
@@ -170,7 +171,8 @@ class RedisType(Linked):
     """
 
     _plain: ClassVar[type[Any]] = object
-    _done: tuple[Any, tuple[tuple[str, tuple[Argument, ...]], ...]] | None = None
+    #: Inside a pipeline, what in-place operators made this of, and each with its arguments.
+    _done: tuple[Any, ...] | None = None
     #: Whether this is a field that its model's key is made of; to be asked before `_check_key_stays`.
     _of_key = False
 
@@ -264,9 +266,8 @@ class RedisType(Linked):
         owner._check_key_is_not((str(self._hint),))
 
     def _recording(self) -> _collected.Recording | None:
-        if self._owner is None or not _session.is_recording():
-            return None
-        return _session.recording_of(self._document())
+        recording = recording_here.get()
+        return None if recording is None or self._owner is None else recording.of(self._document())
 
 
 class Immutable(RedisType):
@@ -338,12 +339,11 @@ class Immutable(RedisType):
     def _in_place(self, result: Any, script: str | None, *arguments: Argument) -> Any:
         """Return what an in-place operator gives: inside a pipeline one that remembers the operation."""
         owner = self._owner
-        if owner is None or _collected.recording_here.get() is None or result is NotImplemented or script is None:
+        if owner is None or recording_here.get() is None or result is NotImplemented or script is None:
             return result
         new = self._of(result)
         new._owner, new._hint = owner, self._hint
-        origin, before = self._done or (self, ())
-        new._done = (origin, (*before, (script, arguments)))
+        new._done = (*(self._done or (self,)), (script, arguments))
         return new
 
     def _vet(self, new: Any) -> None:
@@ -367,7 +367,7 @@ def remembered(value: Any, owner: Owner, place: Step, present: Any) -> Sequence[
     if done is None or done[0] is not present or value._owner is not owner:
         return ()
     steps = (*owner._steps(), place)
-    return [Operation(script, steps, arguments) for script, arguments in done[1]]
+    return [Operation(script, steps, arguments) for script, arguments in done[1:]]
 
 
 def decode(owner: Owner, place: Step, text: bytes) -> Any:

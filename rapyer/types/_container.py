@@ -13,7 +13,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _calls, _collected, _session
+from rapyer import _calls, _collected
+from rapyer._collected import recording_here
 from rapyer._link import MovedOut
 from rapyer._ops import Operation
 from rapyer.errors import UsageError
@@ -139,11 +140,11 @@ class Container(RedisType):
     def _record(
         self, script: str, arguments: Callable[..., tuple[Argument, ...]], *given: Any, member: Step | None = None
     ) -> None:
-        owner = self._owner
-        if owner is None or _collected.recording_here.get() is None:
+        owner, recording = self._owner, recording_here.get()
+        if owner is None or recording is None:
             return
         document = owner._document()
-        recording = _session.recording_of(document)
+        recording = recording.of(document)
         if recording is not None:
             try:
                 steps = (*owner._steps(), owner._place_of(self, self._hint))
