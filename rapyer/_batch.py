@@ -103,7 +103,7 @@ class Batch:
     def _share(self, document: Document) -> Share:
         share = self.shares.get(id(document))
         if share is None:
-            share = self.shares[id(document)] = Share(document, str(len(self.shares) + 1))
+            share = self.shares[id(document)] = Share(document, f"{len(self.shares) + 1}")
         return share
 
     def read(self, document: Document, steps: Steps) -> None:
@@ -128,22 +128,22 @@ class Batch:
             missing: what to do about a document that is gone, "refuse" or "skip" it.
         """
         keys: list[str] = []
-        arguments: list[Argument] = [str(len(self.shares))]
+        arguments: list[Argument] = [f"{len(self.shares)}"]
         for share in self.shares.values():
             key, config = share.document.key, share.document.Meta
-            ttl, own = config.ttl, "0"
+            ttl, own = config.ttl, 0
             locks = locks_on(config.redis, key) if _held.get() else ()
             keys.append(key)
             if locks:
                 keys += [lock.lock_key for lock in locks]
             if self._undo or share.depth:
-                own = str(1 + share.depth)
+                own = 1 + share.depth
                 scratch = _keys.scratch_key(key)
                 keys += [scratch, *(f"{scratch}:{i}" for i in range(share.depth))]
-            arguments += ("" if ttl is None else milliseconds(ttl), missing, own, str(len(locks)))
+            arguments += ("" if ttl is None else milliseconds(ttl), missing, f"{own}", f"{len(locks)}")
             if locks:
                 arguments += [lock.fence for lock in locks]
-        arguments += [str(len(self.entries)), *self._body, str(len(self.reads) // 2), *self.reads]
+        arguments += [f"{len(self.entries)}", *self._body, f"{len(self.reads) // 2}", *self.reads]
         return keys, arguments
 
     def care(self) -> Care | None:

@@ -46,7 +46,7 @@ def _renew(met: Met) -> None:
 
 
 class Recording:
-    """The operations collected by one `pipeline()` block.
+    """The operations collected by one `pipeline()` block, which begins when this is made.
 
     Args:
         outer: the recording of the block around this one.
@@ -75,9 +75,6 @@ class Recording:
         self.entries: list[tuple[Document, Operation]] = []
         if document is not None:
             self.touch(document)
-
-    def begin(self) -> None:
-        """Collect what is done from now on."""
         recording_here.set(self)
 
     def end(self) -> None:

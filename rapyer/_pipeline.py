@@ -81,7 +81,6 @@ class Pipeline(Generic[T]):
                 if not self._ignore:
                     raise
         self._recording = _Recorder(_session.around(), model)
-        self._recording.begin()
         return self._target
 
     def _joins(self) -> bool:
@@ -203,11 +202,12 @@ class _Outcomes:
         """
         batch, changed = self._batch, None
         for share in batch.shares.values():
+            document = share.document
             names: Iterable[Step | None] = share.fields
             if None in names:
                 changed = _changed(batch.entries) if changed is None else changed
-                names = changed.get(id(share.document), ())
-            for model in self._models(share.document):
+                names = changed.get(id(document), ())
+            for model in (document,) if self._twins is None else self._twins.of(document):
                 model._vet_fields(names)
             batch.read_changed(share)
         return _calls.apply(batch, skip_missing=skip_missing)
@@ -216,15 +216,12 @@ class _Outcomes:
         """Make the models what Redis holds."""
         answers = iter(texts)
         for share in self._batch.shares.values():
-            fields = share.fields
+            document, fields = share.document, share.fields
             fields.update(zip(share.unknown, answers, strict=False))
-            for model in self._models(share.document):
+            for model in (document,) if self._twins is None else self._twins.of(document):
                 model._refresh(fields)
                 if _session._saving:
                     _note(model, fields)
-
-    def _models(self, document: Any) -> Sequence[Any]:
-        return (document,) if self._twins is None else self._twins.of(document)
 
 
 def _changed(entries: Iterable[tuple[Any, Operation]]) -> dict[int, set[Step | None]]:
