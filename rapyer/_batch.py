@@ -49,7 +49,6 @@ class Share(msgspec.Struct, eq=False):
 
     def words(self, operation: Operation) -> Sequence[Argument]:
         """Return the words of an operation with a long path, or with one that RedisJSON cannot write to."""
-        check_depth(self.document, operation)
         self.depth = max(self.depth, splices(operation))
         spliced = writable(operation)
         return (spliced.script, *spliced.flat())
@@ -67,7 +66,7 @@ class Batch:
         reads: what it reads afterwards: number of the document and path, for each.
     """
 
-    __slots__ = ("_body", "_undo", "entries", "reads", "shares")
+    __slots__ = ("_body", "_long", "_undo", "entries", "reads", "shares")
 
     def __init__(self, entries: Entries) -> None:
         self.entries = entries
@@ -80,6 +79,7 @@ class Batch:
         """Take the operations; return whether that was possible, where none may be dependent."""
         self.shares: dict[int, Share] = {}
         self._body: list[Argument] = []
+        self._long: list[tuple[Document, Operation]] = []  # with long paths
         # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
         self._undo = False
         body, last = self._body, None
@@ -95,6 +95,8 @@ class Batch:
                 depends, self._undo = "1", True
             fields[place] = None if operation.steps else _outcome(operation)
             if words is None:
+                if len(operation.steps) > _codec.SHALLOW:
+                    self._long.append((document, operation))
                 body += [share.number, depends, *share.words(operation)]
             else:
                 body += [share.number, depends, *words, *operation.arguments]
@@ -126,7 +128,12 @@ class Batch:
 
         Args:
             missing: what to do about a document that is gone, "refuse" or "skip" it.
+
+        Raises:
+            OutOfRange: a document would become too deep.
         """
+        for document, operation in self._long:
+            check_depth(document, operation)
         keys: list[str] = []
         arguments: list[Argument] = [f"{len(self.shares)}"]
         for share in self.shares.values():

@@ -141,6 +141,35 @@ async def test_a_document_grows_as_deep_as_it_can_be_read(stored):
     assert found.kids == []
 
 
+async def test_only_what_is_sent_can_be_too_deep():
+    """A value that the block itself replaces is not sent: it may have been too deep for its place."""
+    table: Any = dict[str, Any]
+    for _ in range(9):
+        table = dict[str, table]
+
+    class Far(AtomicRedisModel):
+        at: table = {}
+
+    value: Any = {}
+    for _ in range(9):
+        value = {"k": value}
+    far = await Far(at=value).save()
+
+    def last(far):
+        inmost = far.at
+        for _ in range(9):
+            inmost = inmost["k"]
+        return inmost
+
+    with pytest.raises(OutOfRange, match="nested deeper than 127"):
+        async with far.pipeline():
+            last(far)["x"] = deep(118)
+    async with far.pipeline():
+        last(far)["x"] = deep(118)
+        last(far)["x"] = 1
+    assert last(await Far.get(far.key)) == {"x": 1}
+
+
 @pytest.mark.parametrize(("levels", "name"), [(117, "any"), (118, "any")])
 async def test_parts_may_be_deep(levels, name, stored):
     """The deepest part that is taken goes every way, and comes back."""
