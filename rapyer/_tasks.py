@@ -32,20 +32,34 @@ else:
         return _tasks.get(_running_loop())
 
 
+#: What is about to end a loop, see `give`.
+_leaving: list[BaseException] = []
+
+
 def give(future: asyncio.Future[Any], result: Any) -> None:
     """Give a future its result; a task that awaits it goes on now, not in the loop's next turn.
 
-    To be called where no task runs, see `giver`.
+    To be called where no task runs, see `giver`. What ends the loop does so in a turn of its own: whoever gives has
+    more to give, and not every transport lets it through. Until then tasks are woken by the loop, and so after it.
     """
     callbacks = future._callbacks  # asyncio has no other way to ask
-    if callbacks and len(callbacks) == 1:
+    if callbacks and len(callbacks) == 1 and not _leaving:
         wake, context = callbacks[0]
         if isinstance(getattr(wake, "__self__", None), asyncio.Task):
             future.remove_done_callback(wake)
             future.set_result(result)
-            context.run(wake, future)
+            try:
+                context.run(wake, future)
+            except (KeyboardInterrupt, SystemExit) as error:
+                _leaving.append(error)
+                future.get_loop().call_soon(_leave, error)
             return
     future.set_result(result)
+
+
+def _leave(error: BaseException) -> None:
+    _leaving.remove(error)
+    raise error
 
 
 def giver() -> Callable[[asyncio.Future[Any], Any], None]:

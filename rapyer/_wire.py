@@ -265,9 +265,6 @@ class Wire(asyncio.Protocol):
             self._parse(data)
         except (RedisError, ValueError, IndexError) as error:
             self.abort(InvalidResponse(f"the server does not speak the protocol: {error!r}"))
-        except (KeyboardInterrupt, SystemExit):  # of a task that went on; the others' replies are still to come
-            self._loop.call_soon(self.data_received, b"")
-            raise
         if before - len(self.sent) > 1:
             self._owner.expect()
         if self.refused and not self.sent:

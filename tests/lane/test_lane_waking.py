@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from contextvars import ContextVar
 
 import pytest
-from lane_world import command, load, opened
+from lane_world import command, increase, load, opened
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from rapyer._tasks import give
@@ -97,9 +97,10 @@ async def test_a_caller_that_closes_everything(world):
         assert {type(each) for each in got} <= {bytes, RedisConnectionError}
 
 
-def test_a_caller_that_ends_the_program(stack):
-    """Who leaves by SystemExit or KeyboardInterrupt takes nobody's answer along: a loop that goes on has them all."""
-    loop, resources, tasks = asyncio.new_event_loop(), AsyncExitStack(), []
+@pytest.fixture
+def own_loop(stack):
+    """A loop that a test runs by itself, and a dispatcher in it with a document `k`."""
+    loop, resources = asyncio.new_event_loop(), AsyncExitStack()
 
     async def prepared():
         world = await resources.enter_async_context(opened(stack.url))
@@ -108,27 +109,89 @@ def test_a_caller_that_ends_the_program(stack):
         await load(dispatcher, "k")
         return dispatcher
 
+    try:
+        yield loop, loop.run_until_complete(prepared())
+        loop.run_until_complete(resources.aclose())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("operation", [load, increase])
+def test_a_caller_that_ends_the_program(own_loop, operation):
+    """Who leaves by SystemExit or KeyboardInterrupt takes nobody's answer along: a loop that goes on has them all.
+
+    So it is with increments, which are sent as one.
+    """
+    loop, dispatcher = own_loop
+    tasks = []
+
     async def one(error):
-        text = await load(dispatcher, "k")
+        got = await operation(dispatcher, "k")
         if error is not None:
             raise error
-        return text
+        return got
 
     async def begin():
         errors = (None, SystemExit(), None, KeyboardInterrupt(), None)
         tasks.extend(loop.create_task(one(error)) for error in errors)
 
-    try:
-        dispatcher = loop.run_until_complete(prepared())
+    loop.run_until_complete(begin())
+    for number, error in ((1, SystemExit), (3, KeyboardInterrupt)):
+        with pytest.raises(error):
+            loop.run_until_complete(asyncio.wait(tasks[number : number + 1], timeout=5))
+    got = loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks[::2]), 5))
+    assert got == ([1, 3, 5] if operation is increase else [b'{"n":0}'] * 3)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_what_ends_the_program_does_not_come_out_of_reading(own_loop, error):
+    """A transport may keep it, or lose what it has read besides: it leaves the loop by itself, and the wire goes on."""
+    loop, dispatcher = own_loop
+    wire = dispatcher._lane._wire
+    received, through = wire.data_received, []
+
+    def watched(data):
+        try:
+            received(data)
+        except BaseException as found:
+            through.append(found)
+            raise
+
+    wire.data_received = watched
+
+    async def leaving():
+        await load(dispatcher, "k")
+        raise error
+
+    with pytest.raises(error):
+        loop.run_until_complete(leaving())
+    assert through == []
+    assert loop.run_until_complete(load(dispatcher, "k")) == b'{"n":0}'
+    assert dispatcher._lane._wire is wire
+
+
+def test_nobody_goes_on_before_the_program_ends(own_loop):
+    """Those who are answered after a caller that ends the program can be cancelled before they go on, as `run` does."""
+    loop, dispatcher = own_loop
+    tasks, went_on = [], []
+
+    async def one(number):
+        await load(dispatcher, "k")
+        went_on.append(number)
+        raise SystemExit(number)
+
+    async def begin():
+        await load(dispatcher, "k")
+        tasks.extend(loop.create_task(one(number)) for number in range(10))
+        await asyncio.wait(tasks)
+
+    with pytest.raises(SystemExit):
         loop.run_until_complete(begin())
-        for number, error in ((1, SystemExit), (3, KeyboardInterrupt)):
-            with pytest.raises(error):
-                loop.run_until_complete(tasks[number])
-        others = asyncio.gather(*tasks[::2])
-        assert loop.run_until_complete(asyncio.wait_for(others, 5)) == [b'{"n":0}'] * 3
-        loop.run_until_complete(resources.aclose())
-    finally:
-        loop.close()
+    for task in tasks[len(went_on) :]:
+        task.cancel()
+    first, *others = loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    assert went_on == [0]
+    assert (type(first), {type(each) for each in others}) == (SystemExit, {asyncio.CancelledError})
 
 
 async def test_who_else_looks_at_a_call_is_told_by_the_loop(world):
