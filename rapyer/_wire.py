@@ -265,6 +265,9 @@ class Wire(asyncio.Protocol):
             self._parse(data)
         except (RedisError, ValueError, IndexError) as error:
             self.abort(InvalidResponse(f"the server does not speak the protocol: {error!r}"))
+        except (KeyboardInterrupt, SystemExit):  # a signal's; nobody knows whose answer comes next
+            self.abort(RedisConnectionError("the program was interrupted while it read an answer"))
+            raise
         if before - len(self.sent) > 1:
             self._owner.expect()
         if self.refused and not self.sent:

@@ -170,6 +170,38 @@ def test_what_ends_the_program_does_not_come_out_of_reading(own_loop, error):
     assert dispatcher._lane._wire is wire
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_signal_amid_reading(own_loop, error):
+    """Where a signal's handler ends the program while answers are read, none reaches another caller afterwards."""
+    loop, dispatcher = own_loop
+    lane, wire = dispatcher._lane, dispatcher._lane._wire
+    reader = wire._reader
+
+    class Interrupted:
+        feed = staticmethod(reader.feed)
+
+        @staticmethod
+        def gets(decode):
+            assert reader.gets(decode) == b"0"
+            wire._reader = reader
+            raise error
+
+    def echoes(*texts):
+        return [lane.call(command("ECHO", text), repeatable=True) for text in texts]
+
+    async def begin():
+        calls = echoes("0", "1", "2")
+        wire._reader = Interrupted
+        await calls[0]
+
+    async def after():
+        return await asyncio.wait_for(asyncio.gather(*echoes("3", "4", "5")), 5)
+
+    with pytest.raises(error):
+        loop.run_until_complete(begin())
+    assert loop.run_until_complete(after()) == [b"3", b"4", b"5"]
+
+
 def test_nobody_goes_on_before_the_program_ends(own_loop):
     """Those who are answered after a caller that ends the program can be cancelled before they go on, as `run` does."""
     loop, dispatcher = own_loop
