@@ -63,8 +63,13 @@ def _leave(error: BaseException) -> None:
 
 
 def giver() -> Callable[[asyncio.Future[Any], Any], None]:
-    """Return what gives futures their results here: a task cannot go on while another one runs."""
-    return give if current_task() is None else asyncio.Future.set_result
+    """Return what gives futures their results here: a task cannot go on while another one runs.
+
+    In asyncio's debug mode the loop wakes all of them, since it tells by name what took long of what it ran itself.
+    """
+    loop = _running_loop()
+    at_once = loop is not None and not loop.get_debug() and current_task() is None
+    return give if at_once else asyncio.Future.set_result
 
 
 async def to_its_end(work: Coroutine[Any, Any, None]) -> None:

@@ -1,6 +1,7 @@
 """A reply wakes its caller as it is read, amid other replies: whatever the caller does then, none of them is lost."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 
@@ -234,6 +235,25 @@ async def test_who_else_looks_at_a_call_is_told_by_the_loop(world):
         call.add_done_callback(lambda done: told.append(done.result()))
         assert await asyncio.shield(call) == b"PONG"
         assert told == [b"PONG"]
+
+
+async def test_debug_mode_names_the_task_that_is_slow(world, caplog):
+    """What asyncio's debug mode tells of long steps is about the caller's task, not about the connection."""
+    await world.put("k")
+    loop = asyncio.get_running_loop()
+    async with world.dispatcher() as dispatcher:
+
+        async def slow():
+            await load(dispatcher, "k")
+            time.sleep(loop.slow_callback_duration)  # noqa: ASYNC251 - that is what is wrong
+
+        loop.set_debug(True)
+        try:
+            await asyncio.create_task(slow(), name="the slow one")
+        finally:
+            loop.set_debug(False)
+        told = [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+        assert [each for each in told if each.startswith("Executing <Task") and "the slow one" in each]
 
 
 async def test_given_to_nobody():
