@@ -105,6 +105,12 @@ def arguments(text: bytes, deepest: int = DEEPEST_INSIDE) -> tuple[Argument, ...
     return value_arguments(b"".join([*parts, text[end:]]), _places(text, stubborn) if stubborn else ())
 
 
+def is_int64(value: int) -> bool:
+    """Whether an integer has 64 bits at most."""
+    # For one of a class of its own, such as `RedisInt`, a range would be gone through number by number.
+    return -(2**63) <= value < 2**63
+
+
 def is_simple(text: bytes) -> bool:
     """Whether the text means the same to every parser."""
     # A string or a few digits need no search.
@@ -118,7 +124,7 @@ def _number(match: re.Match[bytes], stubborn: list[str]) -> bytes | None:
         msg = "NaN and infinities cannot be stored as JSON: use None or text"
         raise Inexact(msg)
     if fraction is None and exponent is None:
-        if len(whole) > 18 and int(whole) not in INT64:  # noqa: PLR2004 - 18 digits always fit
+        if len(whole) > 18 and not is_int64(int(whole)):  # noqa: PLR2004 - 18 digits always fit
             msg = "an integer outside signed 64 bits cannot be stored exactly: use text"
             raise Inexact(msg)
         return None

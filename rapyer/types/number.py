@@ -56,7 +56,7 @@ class RedisInt(Immutable, int):
             raise TypeError(msg)
         if self._of_key:
             self._check_key_stays()
-        if amount not in _codec.INT64:
+        if not _codec.is_int64(amount):
             raise OutOfRange(self.key, self.json_path)
         if recording_here.get() is not None and (recording := self._recording()) is not None:
             # What Python refuses here must not be sent later, should the block go on.
@@ -79,12 +79,12 @@ class RedisInt(Immutable, int):
         return result
 
     def _check(self, value: int) -> None:
-        if value not in _codec.INT64:
+        if not _codec.is_int64(value):
             raise OutOfRange(self.key, self.json_path)
 
     def _operator(self, result: Any, script: str, other: Any) -> Any:
         # Whatever is no integer is a plain value: assigning it replaces the field.
-        if not isinstance(other, int) or result.__class__ is not int or other not in _codec.INT64:
+        if not isinstance(other, int) or result.__class__ is not int or not _codec.is_int64(other):
             return result
         return self._in_place(result, script, _decimal(other))
 

@@ -4,6 +4,8 @@ import copy
 import json
 import math
 import pickle
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -172,6 +174,36 @@ def test_python_in_place_operators():
     assert values.moment == MOMENT + timedelta(hours=1)
     assert (values.items, values.table) == ([3, 1, 2, 4], {"a": [1], "b": [], "c": [1]})
     assert values.number.json_path == "$.number"
+
+
+def test_in_place_operators_with_integers_of_a_class_of_their_own():
+    """An integer of another field, or of an enumeration, is taken at once, whatever the number: as any integer."""
+    # Another process, because nothing but its end would stop what takes for ever.
+    code = """
+import asyncio, enum
+from rapyer import AtomicRedisModel
+from rapyer.errors import UsageError
+
+class Level(enum.IntEnum):
+    high = 3
+
+class Numbers(AtomicRedisModel):
+    here: int = 1
+    there: int = 2
+
+async def increase():
+    try:
+        await numbers.here.increase(numbers.there)
+    except UsageError as error:
+        assert "bound to no Redis" in str(error), error
+
+numbers = Numbers()
+numbers.here += numbers.there
+numbers.here *= Level.high
+assert numbers.here == 9, numbers
+asyncio.run(increase())
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("method", ["items", "values", "copy"])
