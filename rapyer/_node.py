@@ -250,12 +250,12 @@ class Node(_validity.Vetted):
                 else:
                     done = () if value.__class__ in PLAIN else remembered(value, self, name, present)
                     changes = done or (self._set_operation(name),)
-            except ValidationError:
-                _set(self, "__dict__", before)  # the model's validators see the value in its place
-                raise
             except MovedOut:  # this is no place of the document any more
                 setattr(self, name, value)
                 return
+            except Exception:
+                _set(self, "__dict__", before)  # the model's validators, and what writes it, see the value in its place
+                raise
             recording.add(document, [*changes, *others] if others else changes)
             if facts.plans[name].followed:
                 value = getattr(self, name)
@@ -265,12 +265,8 @@ class Node(_validity.Vetted):
         def _set_besides(self, name: str, before: Mapping[str, Any]) -> list[Operation]:
             """Return what sets the fields that the model's validators changed with one."""
             others = _validity.changed_besides((name,), before, self)
-            try:
-                for other in self._key_fields.intersection(others):
-                    self._check_key_stays(other)
-            except UsageError:
-                _set(self, "__dict__", before)
-                raise
+            for other in self._key_fields.intersection(others):
+                self._check_key_stays(other)
             return [self._set_operation(other) for other in others if self._is_stored(other)]
 
         def _takes_from_validator(self, name: str, value: Any) -> bool:

@@ -39,6 +39,7 @@ class User(AtomicRedisModel):
     flag: bool = False
     team: Team = Team()
     rows: list[list[int]] = [[1], [2]]
+    any: Any = None
 
 
 class Boom(Exception):
@@ -473,6 +474,28 @@ async def test_plain_containers(bound):
         free.any["a"].append(3)
         free.any = free.any
     assert await Free.get(free.key) == Free(any={"a": [1, 3], "b": 2}, items=(1, 2))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda user, member: _set(member, "score", member.score.__iadd__(1)),
+        lambda user, member: _set(member, "score", 1),
+        lambda user, member: _set(user, "any", 2**70),
+    ],
+)
+async def test_a_refused_assignment_is_not_made_here_either(change, bound):
+    """What an assignment could not be recorded of is not in the model: a block that goes on does not send it later."""
+    user = await User().save()
+    async with user.pipeline():
+        member = user.team.members[0]
+        del user.team.members[0]
+        with pytest.raises((UsageError, OutOfRange)):
+            change(user, member)
+        assert (user.any, member.score) == (None, 0)
+        user.team.members.append(member)
+    assert user == await User.get(user.key)
+    assert user.team.members == [Member()]
 
 
 async def test_stale_variables(bound):
