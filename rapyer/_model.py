@@ -238,6 +238,7 @@ class AtomicRedisModel(Keyed):
                 refused; none of the block was written.
             pydantic.ValidationError: what the block leaves here would not validate; nothing was written.
             CorruptDocument: what is stored, on entry or after the block, does not validate.
+            UsageError: the block is in use.
             LockLost, OutcomeUnknown: as for every write.
         """
         return Pipeline(self._document(), self, ignore_if_deleted=ignore_if_deleted)

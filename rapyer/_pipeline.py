@@ -6,6 +6,7 @@ Rules:
 - Plain values that can change in place are compared at the end with what they were when the block met them.
 - What a block inside a block changes of a model that the outer one covers, in the same task, joins the outer one, in
   order; if the inner one fails, it is taken back from there.
+- A block is in use once at a time; it may be entered again after that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from rapyer import _calls, _collected, _session
 from rapyer._batch import Batch
 from rapyer._keys import hash_slot
 from rapyer._link import config_of
-from rapyer.errors import CrossSlot, KeyNotFound
+from rapyer.errors import CrossSlot, KeyNotFound, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -59,28 +60,36 @@ class Pipeline(Generic[T]):
         ignore_if_deleted: whether a document that is gone is left alone instead of a `KeyNotFound`.
     """
 
-    __slots__ = ("_ignore", "_model", "_recording", "_savepoints", "_target")
+    __slots__ = ("_ignore", "_in_use", "_model", "_recording", "_savepoints", "_target")
 
     def __init__(self, model: Any, target: T, *, ignore_if_deleted: bool) -> None:
         self._model = model
         self._target = target
         self._ignore = ignore_if_deleted
+        self._in_use = False
         self._recording: _Recorder | None = None
         self._savepoints: Sequence[Callable[[], None]] = ()
 
     async def __aenter__(self) -> T:
         """Refresh the model, unless the block joins one around it, and start to record."""
-        model = self._model
-        if _session.is_recording() and self._joins():
-            return self._target
-        if model is not None:
-            key = model.key
-            try:
-                model._become(key, await model._load_text(key))
-            except KeyNotFound:
-                if not self._ignore:
-                    raise
-        self._recording = _Recorder(_session.around(), model)
+        if self._in_use:
+            msg = "this block is in use: call pipeline() again for another one"
+            raise UsageError(msg)
+        self._in_use, model = True, self._model
+        try:
+            if _session.is_recording() and self._joins():
+                return self._target
+            if model is not None:
+                key = model.key
+                try:
+                    model._become(key, await model._load_text(key))
+                except KeyNotFound:
+                    if not self._ignore:
+                        raise
+            self._recording = _Recorder(_session.around(), model)
+        except BaseException:
+            self._in_use, self._savepoints = False, ()
+            raise
         return self._target
 
     def _joins(self) -> bool:
@@ -95,6 +104,8 @@ class Pipeline(Generic[T]):
     ) -> None:
         """Send what was recorded; put the models back if anything raised."""
         recording, self._recording = self._recording, None
+        savepoints, self._savepoints = self._savepoints, ()
+        self._in_use = False
         if recording is not None:
             recording.end()
         try:
@@ -103,16 +114,18 @@ class Pipeline(Generic[T]):
                 texts, _ = await outcomes.sent(skip_missing=self._ignore)
                 outcomes.settle(texts)
         except BaseException:
-            self._put_back(recording)
+            _put_back(recording, savepoints)
             raise
         if kind is not None:
-            self._put_back(recording)
+            _put_back(recording, savepoints)
 
-    def _put_back(self, recording: _Recorder | None) -> None:
-        if recording is not None:
-            recording.put_back()
-        for take_back in self._savepoints:
-            take_back()
+
+def _put_back(recording: _Recorder | None, savepoints: Iterable[Callable[[], None]]) -> None:
+    """Make the models what they were."""
+    if recording is not None:
+        recording.put_back()
+    for take_back in savepoints:
+        take_back()
 
 
 class _Recorder(_collected.Recording):

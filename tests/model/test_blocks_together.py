@@ -1,10 +1,12 @@
 """Blocks in blocks: pipelines and locks around and inside each other, and what is left when the inner one fails."""
 
+import asyncio
+
 import pytest
 
 import rapyer
 from rapyer import AtomicRedisModel
-from rapyer.errors import KeyNotFound, UsageError
+from rapyer.errors import KeyNotFound, OutOfRange, UsageError
 
 
 class User(AtomicRedisModel):
@@ -175,6 +177,50 @@ async def test_block_object_used_again(bound, stored):
     async with user.pipeline(), block:
         user.n += 1
     assert user.n == await stored(user.key, "$.n") == 12
+
+
+async def test_block_object_used_again_forgets_the_block_that_it_was_in(bound):
+    """Where it fails, it goes back to where it was entered, and not to where it was entered inside another before."""
+    user = await User().save()
+    block = user.pipeline()
+    async with user.pipeline(), block:
+        user.n += 1
+    with pytest.raises(OutOfRange):
+        async with block:
+            await user.n.increase(2**63 - 1)
+    assert user.n == 11
+
+
+@pytest.mark.parametrize("opened", [lambda user: user.pipeline(), lambda _: rapyer.pipeline()])
+async def test_block_object_in_use(bound, stored, opened):
+    """It is one block at a time, or changes would be lost: neither itself nor another task enters it meanwhile."""
+    user = await User().save()
+    block = opened(user)
+
+    async def enter():
+        with pytest.raises(UsageError, match="in use"):
+            async with block:
+                pass
+
+    async with block:
+        await enter()
+        user.n += 1
+        await asyncio.gather(enter(), enter())
+        user.n += 1
+    assert user.n == await stored(user.key, "$.n") == 12
+
+
+async def test_block_object_whose_entering_failed(bound, stored):
+    """It is not in use: once there is a document, it can be entered."""
+    user = User()
+    block = user.pipeline()
+    with pytest.raises(KeyNotFound):
+        async with block:
+            pass
+    await user.save()
+    async with block:
+        user.n += 1
+    assert await stored(user.key, "$.n") == 11
 
 
 async def test_lock_that_saves_in_a_lock_that_saves(bound):
