@@ -196,7 +196,8 @@ def test_sentinel(tmp_path):
             async def finish():
                 await rapyer.teardown_rapyer()
                 await client.aclose()
-                await manager.aclose()
+                for node in manager.sentinels:  # older versions of redis-py close no Sentinel as a whole
+                    await node.aclose()
 
             asyncio.run(use())
             asyncio.run(fail_over(asyncio.run(use())))
