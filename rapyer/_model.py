@@ -166,19 +166,26 @@ class AtomicRedisModel(Keyed):
         Raises:
             UsageError: a field is unknown.
             pydantic.ValidationError: a value does not fit; nothing is changed.
+            OutOfRange: inside `pipeline()`, a value cannot be stored exactly; nothing is changed.
         """
         self._check_fields(kwargs)
         shadow = self._shadow(kwargs)
         names = self._revised(shadow, kwargs)
         for name in self._key_fields.intersection(names):
             self._check_key_stays(name)
-        recording = _session.recording_of(self._document())
+        document = self._document()
+        recording = _session.recording_of(document)
+        if recording is None:
+            self._take_fields(shadow, names)
+            return
+        stored = [name for name in names if self._is_stored(name)]
+        # What cannot be recorded is not set here either, so it is asked first.
+        operations: list[Operation] = []
+        with suppress(MovedOut):
+            operations = [self._set_operation(name, shadow) for name in stored]
         self._take_fields(shadow, names)
-        if recording is not None:
-            stored = [name for name in names if self._is_stored(name)]
-            with suppress(MovedOut):
-                recording.add(self._document(), [*map(self._set_operation, stored)])
-            self._follow(stored)
+        recording.add(document, operations)
+        self._follow(stored)
 
     async def aupdate(self, **kwargs: Any) -> None:
         """Set fields in Redis and here, and nothing else of the document.

@@ -329,9 +329,11 @@ class Node(_validity.Vetted):
             msg = f"{given!r} is the key of {type(self).__name__}: save() a copy with another one instead"
             raise UsageError(msg)
 
-    def _set_operation(self, name: str) -> Operation:
+    def _set_operation(self, name: str, shadow: Node | None = None) -> Operation:
+        """Return what gives the document a field, as it is here or in a shadow."""
+        model = self if shadow is None else shadow
         try:
-            return Operation("value.set", self._steps(), self._field_arguments(self, name), name)
+            return Operation("value.set", self._steps(), self._field_arguments(model, name), name)
         except LeftOut:
             return Operation("map.pop", self._steps(), (), name)
 

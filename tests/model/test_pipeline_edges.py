@@ -482,6 +482,8 @@ async def test_plain_containers(bound):
         lambda user, member: _set(member, "score", member.score.__iadd__(1)),
         lambda user, member: _set(member, "score", 1),
         lambda user, member: _set(user, "any", 2**70),
+        lambda user, member: user.update(n=1, any=2**70),
+        lambda user, member: member.update(score=1),
     ],
 )
 async def test_a_refused_assignment_is_not_made_here_either(change, bound):
@@ -492,7 +494,7 @@ async def test_a_refused_assignment_is_not_made_here_either(change, bound):
         del user.team.members[0]
         with pytest.raises((UsageError, OutOfRange)):
             change(user, member)
-        assert (user.any, member.score) == (None, 0)
+        assert (user.n, user.any, member.score) == (10, None, 0)
         user.team.members.append(member)
     assert user == await User.get(user.key)
     assert user.team.members == [Member()]
