@@ -36,8 +36,9 @@ class Share(msgspec.Struct, eq=False):
 
     Attributes:
         number: which of the batch's documents it is.
-        fields: what is changed, None for all of it, with the text that this has afterwards; None if not known.
-        unknown: the fields of which it is read.
+        fields: what is changed, None for all of it, with the JSON text that it has afterwards, None where that is
+            not known.
+        unknown: those whose text is read for that reason, in the order of the answers.
         depth: how many names are on a path that cannot be written to, at most.
     """
 
