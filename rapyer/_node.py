@@ -229,7 +229,7 @@ class Node(_validity.Vetted):
                 _storable.under_validation and self._takes_from_validator(name, value)
             ):
                 return
-            facts, recording = self._assigning, recording_here.get()
+            facts, recording, extra = self._assigning, recording_here.get(), self.__pydantic_extra__
             if name in facts.keys:
                 self._check_key_stays(name)
             if recording is not None and name in facts.stored:
@@ -255,6 +255,7 @@ class Node(_validity.Vetted):
                 return
             except Exception:
                 _set(self, "__dict__", before)  # the model's validators, and what writes it, see the value in its place
+                _set(self, "__pydantic_extra__", extra)
                 raise
             recording.add(document, [*changes, *others] if others else changes)
             if facts.plans[name].followed:

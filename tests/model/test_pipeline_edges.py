@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import pytest
 from connections import client_of
+from pydantic import ConfigDict
 
 import rapyer
 from rapyer import AtomicRedisModel
@@ -498,6 +499,23 @@ async def test_a_refused_assignment_is_not_made_here_either(change, bound):
         user.team.members.append(member)
     assert user == await User.get(user.key)
     assert user.team.members == [Member()]
+
+
+async def test_a_refused_extra_field_is_not_made_here_either(bound):
+    """What an open model was refused is not in it: neither a new value of an extra field nor a new field."""
+
+    class Open(AtomicRedisModel):
+        model_config = ConfigDict(extra="allow")
+        n: int = 0
+
+    model = await Open(x=1).save()
+    async with model.pipeline():
+        for name in ("x", "y"):
+            with pytest.raises(OutOfRange):
+                setattr(model, name, 2**70)
+        assert (model.x, hasattr(model, "y")) == (1, False)
+        model.n = 1
+    assert await Open.get(model.key) == model == Open(n=1, x=1)
 
 
 async def test_stale_variables(bound):
