@@ -239,7 +239,9 @@ async def test_a_redis_that_stays_away(world, proxied):
 @pytest.mark.parametrize("before", ["connected", "connecting"])
 async def test_a_server_that_says_nothing(world, proxied, before):
     """However many tries the client allows, the time is over when it is over, and one look at a silent server later."""
-    client = client_of(proxied.url, retry=Retry(ConstantBackoff(0.01), 30), socket_timeout=0.5)
+    # By TLS a look is the greeting of a new connection, which has a bound of its own.
+    options = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+    client = client_of(proxied.url, retry=Retry(ConstantBackoff(0.01), 30), **options)
     Doc.Meta.redis = client
     doc = await Doc().save()
     dispatcher(client)._nodes._seconds = 1.5
