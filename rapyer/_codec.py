@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rapyer._path import Step, Steps
 
-INT64 = range(-(2**63), 2**63)
+LEAST_INT64, MOST_INT64 = -(2**63), 2**63 - 1
 INT64_BITS = 64
 #: serde_json, which RedisJSON is built on, refuses text nested deeper than 127.
 DEEPEST = 127
@@ -108,7 +108,7 @@ def arguments(text: bytes, deepest: int = DEEPEST_INSIDE) -> tuple[Argument, ...
 def is_int64(value: int) -> bool:
     """Whether an integer has 64 bits at most."""
     # For one of a class of its own, such as `RedisInt`, a range would be gone through number by number.
-    return -(2**63) <= value < 2**63
+    return LEAST_INT64 <= value <= MOST_INT64
 
 
 def is_simple(text: bytes) -> bool:

@@ -133,10 +133,12 @@ class Node(_validity.Vetted):
         return kept
 
     def _decode(self, place: Step, text: bytes) -> Any:
-        reader: Any = self._readers[place]
-        if reader.__class__ is InformedReader:
-            reader = reader.knowing(self)
-        return reader.validate_json(text, by_name=True, by_alias=False)
+        return self._reader(place).validate_json(text, by_name=True, by_alias=False)
+
+    def _reader(self, place: Step) -> Any:
+        """Return what validates a field."""
+        reader = self._readers[place]
+        return reader.knowing(self) if reader.__class__ is InformedReader else reader
 
     def _encode(self, place: Step, value: Any) -> tuple[Argument, ...]:
         return self._field_arguments(self._shadow({str(place): value}), str(place))
@@ -276,9 +278,7 @@ class Node(_validity.Vetted):
                 return False
             extra = self.__pydantic_extra__
             if name in self._assigning.alone:
-                reader = self._readers[name]
-                reader = reader.knowing(self) if reader.__class__ is InformedReader else reader
-                self.__dict__[name] = reader.validate_python(value)
+                self.__dict__[name] = self._reader(name).validate_python(value)
             elif extra is not None and name in self._assigning.stored and not hasattr(type(self), name):
                 extra[name] = value
             else:

@@ -145,8 +145,8 @@ def _changed_parts(part: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _bounded(schema: Any, *_: Any) -> Any:
-    low = max(schema.get("ge", _codec.INT64[0]), _codec.INT64[0])
-    high = min(schema.get("le", _codec.INT64[-1]), _codec.INT64[-1])
+    low = max(schema.get("ge", _codec.LEAST_INT64), _codec.LEAST_INT64)
+    high = min(schema.get("le", _codec.MOST_INT64), _codec.MOST_INT64)
     return {**schema, "ge": low, "le": high}
 
 
