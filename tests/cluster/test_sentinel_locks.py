@@ -35,7 +35,7 @@ async def promote(servers: redis_stack.Watched) -> None:
 
 async def test_waiters_outlive_a_failover():
     """The primary dies while some wait: the subscription is tried for as long as calls are, and all have their turn."""
-    # However busy the machine is, there is one failover, which the test asks for: sentinels do not see one by themselves.
+    # However busy the machine is, there is one failover, which the test asks for: sentinels see none by themselves.
     with redis_stack.sentinel(down_after=60) as servers:
         watch = Sentinel(servers.addresses, socket_timeout=2)
         client = watch.master_for(servers.service, retry=Retry(ConstantBackoff(0.1), 300), socket_timeout=2)
