@@ -7,11 +7,12 @@ Rules:
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _codec
 from rapyer._batch import Batch, check_depth
+from rapyer._combine import common
 from rapyer._dispatch import Where, dispatcher
 from rapyer._ops import Operation
 from rapyer._path import absolute, readable_part, writable_path
@@ -35,6 +36,7 @@ from rapyer.errors import PathNotFound
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
+    from rapyer._combine import Common
     from rapyer._link import Document, Owner
     from rapyer._ops import Argument
     from rapyer._path import Step, Steps
@@ -76,20 +78,40 @@ def send(document: Document, *operations: Operation) -> Awaitable[list[Any]]:
     path = operation.writable_path
     if len(operations) > 1 or path is None:
         return _send_batch(document, *operations)
-    return _call(document, operation.script, operation.flat(), path)
+    return _call(document, document.key, operation.script, operation.flat(), path)
 
 
 def change(owner: Owner, place: Step, script: str, *arguments: Argument) -> Awaitable[list[Any]]:
     """Run an operation on the value at a place; see `run`."""
-    steps = (*owner._steps(), place)
+    document, key, steps = owner._root()
+    steps = (*steps, place)
     path = writable_path(steps)
     if path is None:
-        return _send_batch(owner._document(), Operation(script, steps, arguments))
-    return _call(owner._document(), script, (path, *arguments), path)
+        return _send_batch(document, Operation(script, steps, arguments))
+    return _call(document, key, script, (path, *arguments), path)
 
 
-def _call(document: Document, script: str, arguments: Sequence[Argument], path: str) -> Awaitable[list[Any]]:
-    key, config = document.key, document.Meta
+def increase(owner: Owner, place: Step, amount: str) -> Awaitable[list[Any]]:
+    """Add to the integer at a place: `number.increase`, or `number.increase_each` together with others; see `run`."""
+    document, key, steps = owner._root()
+    config = document.Meta
+    asked = _increase_at(steps, place, config.ttl)
+    if asked is None or _held.get():
+        return change(owner, place, "number.increase", amount)
+    client = config.redis if config.redis is not None else bound_client(config, type(document))
+    care = care_of(config) if RedisConfig.careful or _once.get() is not None else None
+    return dispatcher(client).combined(asked, key, amount, care)
+
+
+@lru_cache(maxsize=4096)
+def _increase_at(steps: Steps, place: Step, ttl: float | None) -> Common | None:
+    """Return what calls on the same place have in common; None where they have to take another way."""
+    path = writable_path((*steps, place))
+    return None if path is None else common("number.increase", milliseconds(ttl), path)
+
+
+def _call(document: Document, key: str, script: str, arguments: Sequence[Argument], path: str) -> Awaitable[list[Any]]:
+    config = document.Meta
     client = config.redis if config.redis is not None else bound_client(config, type(document))
     ttl = "" if config.ttl is None else milliseconds(config.ttl)
     care = care_of(config) if RedisConfig.careful or _once.get() is not None else None

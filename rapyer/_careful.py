@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rapyer._combine import Group, combined
 from rapyer._lane import own_error
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Sequence
 
-    from rapyer._combine import GroupSender
+    from rapyer._combine import Common, GroupSender
     from rapyer._lane import Lane
     from rapyer._once import Once
     from rapyer._ops import Argument
@@ -59,12 +59,15 @@ class Careful(Sent, Group):
         lane: Lane,
         care: Care,
         once: Once | None,
+        common: Common | None = None,
     ) -> None:
         self.future = None  # `answer` is to be asked: there is something to take note of
         self.name = name
         self.keys = keys
-        self.head = tuple(arguments[:-1])
-        self._documents, self._others = None, 0
+        self._head = tuple(arguments[:-1])
+        self._documents, self._others, self.found = None, 0, []
+        # Without, nobody joins: only who asks for the same does.
+        self.common = cast("Common", common)
         self.care = care
         self.lane = lane
         self.once = once
@@ -82,9 +85,9 @@ class Careful(Sent, Group):
 
     def _pack(self) -> None:
         """Make the command for the callers there are."""
-        name, once, keys, words = self.name, self.once, self.keys, (*self.head, *self._amounts)
+        name, once, keys, words = self.name, self.once, self.keys, (*self._head, *self._amounts)
         if len(self._amounts) > 1:
-            name, words = combined(name, self.head, keys, self._amounts)
+            name, words = combined(self.common, keys, self._amounts)
         if once is None:
             script = self.script = scripts()[name]
             self._packed = pack(("EVALSHA", script.sha, str(len(keys)), *keys, *words))

@@ -20,6 +20,7 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from redis.exceptions import ClusterCrossSlotError, NoPermissionError, ResponseError
 
 from rapyer._codec import is_whole
@@ -28,7 +29,7 @@ from rapyer._pack import pack
 from rapyer._refused import final
 from rapyer._registry import scripts
 from rapyer._sent import ScriptCall, Sender, end
-from rapyer._tasks import giver
+from rapyer._tasks import give_each, giver
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from rapyer._lane import Lane
     from rapyer._ops import Argument
-    from rapyer._refused import Locate, Where
     from rapyer._sent import Care
 
 #: Script -> the script that does it for many.
@@ -59,10 +59,29 @@ class GroupSender(Sender, Protocol):
         """Have groups for single documents only."""
 
 
-@lru_cache(maxsize=1024)
-def _shared(head: tuple[Argument, ...]) -> tuple[Argument, ...]:
-    """Return one and the same object for equal ones: many calls that wait differ in their keys only."""
-    return head
+class Common(msgspec.Struct, frozen=True, eq=False):
+    """What the callers of a group have in common; who asks for the same has the same object, see `common`.
+
+    Attributes:
+        name: the script that each of them calls.
+        ttl: its document's expiry in milliseconds, empty for none.
+        path: the place in each document.
+    """
+
+    name: str
+    ttl: str
+    path: str
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """ARGV without the last, which each caller has of its own: ttl, no locks, path."""
+        return self.ttl, "0", self.path
+
+
+@lru_cache(maxsize=4096)
+def common(name: str, ttl: str, path: str) -> Common:
+    """Return what calls like this have in common."""
+    return Common(name, ttl, path)
 
 
 class Group:
@@ -70,81 +89,74 @@ class Group:
 
     Attributes:
         future: what the only caller awaits, while nobody has joined; a lane handles it as any call's.
-        name: the script that each of them calls.
+        common: what they are asked for.
         keys: KEYS of the first.
-        head: its ARGV without the last, which each caller has of its own: ttl, no locks, path.
+        found: the documents by which the next caller finds it.
         number: which of the dispatcher's groups it is; later ones have larger numbers.
     """
 
     __slots__ = (
-        *("__dict__", "_alone", "_amounts", "_documents", "_futures", "_lane", "_others", "_sender", "_where"),
-        *("future", "head", "keys", "name", "number"),
+        *("__dict__", "_alone", "_amounts", "_documents", "_futures", "_lane", "_others", "_sender"),
+        *("common", "found", "future", "keys", "number"),
     )
 
     care: Care | None = None
     repeatable = False
-    tries = 0
     first = b""
     until = math.inf
     unsure = False
+    _tries = 0
 
     def __init__(
         self,
         future: Future[Any],
-        name: str,
-        keys: Sequence[str],
-        arguments: Sequence[Argument],
+        common: Common,
+        key: str,
+        amount: Argument,
         sender: GroupSender,
         lane: Lane,
     ) -> None:
         self.future: Future[Any] | None = future
-        self.name = name
-        self.keys = keys
-        self.head = _shared(tuple(arguments[:-1]))
+        self.common = common
+        self.keys: Sequence[str] = (key,)
+        self.found: list[str] = []
         self.number = 0
-        self._where: Where | Locate | str = str(arguments[-2])
         self._sender = sender
         self._lane = lane
         self._futures: list[Future[Any]] | None = None
         self._documents: list[str] | None = None
         self._others = 0
-        self._amounts: Sequence[Argument] = arguments[-1:]
+        self._amounts: list[Argument] = [amount]
         # A first caller whose words have no bytes is told at once: a lane could not.
-        self._alone = _packed(name, keys[0], self.head, arguments[-1])
+        self._alone = _packed(common, key, amount)
 
-    def joined(self, future: Future[Any], key: str, amount: Argument) -> bool:
-        """Add a caller who asks for the same, if there is room.
-
-        There is none among those that nobody waits for, nor where tries are partly used up. A full group is written.
-        """
-        document, futures = self.keys[0], self._futures
-        if key != document and not is_whole(key):
-            return False
+    def join(self, future: Future[Any], key: str, amount: Argument) -> None:
+        """Add a caller who asks for the same. A full group is written."""
+        futures, most = self._futures, MOST
         if futures is None:
-            first = self.future
-            if first is None or self.tries or first.done():
-                return False
-            self.future = None
-            self._futures, self._amounts = [first, future], [*self._amounts, amount]
-        elif self.tries or (futures[-1].done() and self.given_up()):
-            return False
-        else:
-            futures.append(future)
-            self._amounts.append(amount)  # type: ignore[attr-defined]  # a list by now
-        if self._documents is not None:
-            self._documents.append(key)
-        if key != document:
-            self._other(key)
-        if len(self._amounts) >= MOST or self._others >= TOGETHER:
+            futures = self._opened()
+        if self._documents is not None or key != self.keys[0]:
+            most = self._among(key)
+        futures.append(future)
+        self._amounts.append(amount)
+        if len(futures) >= most:
             self._sender.shut(self)  # also where the server is behind, and the lane has to wait
             self._lane.flush()
-        return True
 
-    def _other(self, key: str) -> None:
-        """Take note that the last caller asks for another document than the first."""
+    def _opened(self) -> list[Future[Any]]:
+        """Be a group of several from now on; return those who wait."""
+        first, self.future = self.future, None
+        self._futures = [] if first is None else [first]
+        return self._futures
+
+    def _among(self, key: str) -> int:
+        """Take note of the document of the next caller, be it not the first one's; return how many there may be."""
+        document = self.keys[0]
         if self._documents is None:
-            self._documents = [self.keys[0]] * (len(self._amounts) - 1) + [key]
-        self._others += 1
+            self._documents = [document] * len(self._amounts)
+        self._documents.append(key)
+        self._others += key != document
+        return MOST if self._others < TOGETHER else 0
 
     def _of(self) -> Iterable[str]:
         """Return the document of each caller."""
@@ -166,6 +178,16 @@ class Group:
     # -- what a lane asks a call -----------------------------------------------------------------------------------
 
     @property
+    def tries(self) -> int:
+        """How many connections failed it; who joined later would have fewer than others."""
+        return self._tries
+
+    @tries.setter
+    def tries(self, tries: int) -> None:
+        self._tries = tries
+        self._sender.shut(self)
+
+    @property
     def packed(self) -> bytes:
         """The command; nobody joins from now on."""
         self._sender.shut(self)
@@ -176,9 +198,9 @@ class Group:
         if not apart or [future for future in self._futures if future.done()]:
             self._keep(self._callers())
         if len(self._amounts) == 1:
-            return _packed(self.name, next(iter(self._of())), self.head, self._amounts[0])
+            return _packed(self.common, next(iter(self._of())), self._amounts[0])
         keys = self.keys if self._documents is None else dict.fromkeys(self._documents)
-        script, words = combined(self.name, self.head, self._documents or self.keys, self._amounts)
+        script, words = combined(self.common, self._documents or self.keys, self._amounts)
         return pack(("EVALSHA", scripts()[script].sha, str(len(keys)), *keys, *words))
 
     def given_up(self) -> bool:
@@ -202,15 +224,19 @@ class Group:
         futures = self._futures or ()
         if len(futures) == 1:
             futures[0].set_result(reply)
-            return
-        give = giver()
-        for future, key, text in zip(futures, self._of(), reply, strict=False):
-            if future.done():
-                continue
-            if text.__class__ is bytes:
-                give(future, (text, None))
-            else:
-                end(future, final(self.name, own_error(text), self._where, (key,)))
+        elif set(map(type, reply)) == _ALL_WELL:
+            give_each(futures, zip(reply, repeat(None)))
+        else:
+            give = giver()
+            for future, key, text in zip(futures, self._of(), reply, strict=False):
+                if text.__class__ is bytes:
+                    give(future, (text, None))
+                else:
+                    self._refuse(future, key, text)
+
+    def _refuse(self, future: Future[Any], key: str, error: BaseException) -> None:
+        """Give a caller the error that one of the server's is to it, as an object of its own."""
+        end(future, final(self.common.name, own_error(error), self.common.path, (key,)))
 
     def fail(self, error: BaseException) -> None:
         """Give each caller the error, as an object of its own; who goes on does so by itself."""
@@ -220,12 +246,13 @@ class Group:
         alone = self._documents is not None and _is_of_keys(error)
         if alone:
             sender.part()
+        name, path = self.common.name, self.common.path
         for future, key, amount in self._callers():
             if not (alone or mends):
-                end(future, final(self.name, own_error(error), self._where, (key,)))
+                self._refuse(future, key, error)
                 continue
-            packed = _packed(self.name, key, self.head, amount)
-            call = ScriptCall(future, self.name, (key,), self._where, sender, self._lane, packed, False)  # noqa: FBT003
+            packed = _packed(self.common, key, amount)
+            call = ScriptCall(future, name, (key,), path, sender, self._lane, packed, False)  # noqa: FBT003
             if alone:
                 self._lane.send(call)
             else:
@@ -240,33 +267,34 @@ def _is_of_keys(error: BaseException) -> bool:
     return isinstance(error, ResponseError) and str(error).startswith("CROSSSLOT")
 
 
-def _packed(name: str, key: str, head: Sequence[Argument], amount: Argument) -> bytes:
-    return pack(("EVALSHA", scripts()[name].sha, "1", key, *head, amount))
+#: What the answers to callers are, where none is refused.
+_ALL_WELL = {bytes}
 
 
-def combined(
-    name: str, head: Sequence[Argument], documents: Sequence[str], amounts: Sequence[Argument]
-) -> tuple[str, tuple[Argument, ...]]:
+def _packed(common: Common, key: str, amount: Argument) -> bytes:
+    return pack(("EVALSHA", scripts()[common.name].sha, "1", key, *common.head, amount))
+
+
+def combined(common: Common, documents: Sequence[str], amounts: Sequence[Argument]) -> tuple[str, tuple[Argument, ...]]:
     """Return the script for many callers and its ARGV; KEYS are the documents.
 
     Args:
-        name: the script of each.
-        head: its ARGV without the last: ttl, no locks, path.
+        common: what they are asked for.
         documents: of each caller its document, those of one together; or the only one.
         amounts: of each caller the last of ARGV.
     """
-    ttl, _, path = head
+    script = COMBINED[common.name]
+    words: list[Argument] = [common.ttl, common.path]
     if len(documents) == 1:
-        return COMBINED[name], (ttl, path, str(len(amounts)), *amounts)
+        return script, (*words, str(len(amounts)), *amounts)
     counts = Counter(documents)
     if len(counts) == len(amounts):
-        return COMBINED[name], (ttl, path, *chain.from_iterable(zip(repeat("1"), amounts)))
-    words: list[Argument] = [ttl, path]
+        return script, (*words, *chain.from_iterable(zip(repeat("1"), amounts)))
     done = 0
     for count in counts.values():
         words += (str(count), *amounts[done : done + count])
         done += count
-    return COMBINED[name], tuple(words)
+    return script, tuple(words)
 
 
 class Groups:
@@ -276,7 +304,7 @@ class Groups:
         together: whether calls on different documents may be one.
 
     Attributes:
-        single: those of single documents, by their keys.
+        single: by the key of a document the group that its latest call is in.
         shared: those for different documents, by what their callers have in common.
     """
 
@@ -285,40 +313,41 @@ class Groups:
     def __init__(self, *, together: bool) -> None:
         self._together = together
         self.single: dict[str, Group] = {}
-        self.shared: dict[Sequence[Argument], Group] = {}
+        self.shared: dict[Common, Group] = {}
         #: While there is one of those: of documents the number of the group that their latest call is in or came after.
         self._latest: dict[str, int] = {}
         self._count = 0
 
-    def joined(
-        self, future: Future[Any], name: str, key: str, arguments: Sequence[Argument], care: Care | None
-    ) -> bool:
-        """Add a caller to a group if there is one for it."""
-        head = arguments[:-1]
-        if self._together and care is None:
-            group, latest = self.shared.get(head), self._latest.get(key, 0)
-            if group is None or group.name != name or group.number < latest:
-                return False
-            if group.number != latest:
-                # To be noted before it joins, which may have the group go out.
-                self._latest[key] = group.number
-                self.single.pop(key, None)
-        else:
+    def to_join(self, common: Common, key: str, care: Care | None) -> Group | None:
+        """Return the group that the next caller for a document is to join, if there is one; it does so at once."""
+        if care is not None:
             group = self.single.get(key)
-            if group is None or group.head != head or group.name != name or group.care != care:
-                return False
-        return group.joined(future, key, arguments[-1])
+            return group if group is not None and group.common is common and group.care == care else None
+        group = self.shared.get(common)
+        latest = self._latest.get(key, 0)
+        if group is None or group.number < latest or not is_whole(key):
+            return None
+        if group.number > latest:
+            self._latest[key] = group.number
+            self.single.pop(key, None)
+        else:  # a document with several callers
+            self._find(group, key)
+        return group
+
+    def _find(self, group: Group, key: str) -> None:
+        self.single[key] = group
+        group.found.append(key)
 
     def add(self, group: Group) -> None:
         """Let others join a new group, and none that it overtakes."""
+        key = group.keys[0]
         self.overtaken(group.keys)
         self._count += 1
         group.number = self._count
+        self._find(group, key)
         if self._together and group.care is None:
-            self.shared[group.head] = group
-            self._latest[group.keys[0]] = self._count
-        else:
-            self.single[group.keys[0]] = group
+            self.shared[group.common] = group
+            self._latest[key] = self._count
 
     def overtaken(self, keys: Sequence[str]) -> None:
         """Take notice of another call on documents."""
@@ -334,15 +363,17 @@ class Groups:
 
     def shut(self, group: Group) -> None:
         """Let nobody join a group any more."""
-        if self.shared.get(group.head) is group:
-            del self.shared[group.head]
+        if self.shared.get(group.common) is group:
+            del self.shared[group.common]
             if not self.shared:
                 self._latest.clear()
-        elif self.single.get(group.keys[0]) is group:
-            del self.single[group.keys[0]]
+        for key in group.found:
+            if self.single.get(key) is group:
+                del self.single[key]
 
     def part(self) -> None:
         """Have groups for single documents only."""
         self._together = False
+        self.single.clear()
         self.shared.clear()
         self._latest.clear()

@@ -16,6 +16,8 @@ import asyncio
 import os
 import threading
 import weakref
+from asyncio import Future
+from asyncio import _get_running_loop as _running_loop
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,7 @@ from rapyer.errors import NotReplicated, UsageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from rapyer._combine import Common
     from rapyer._lane import Lane
     from rapyer._ops import Argument
     from rapyer._script import Script
@@ -102,18 +105,11 @@ class Dispatcher:
         """
         if care is not None:
             return self._with_care(name, keys, arguments, where, care)
-        future: asyncio.Future[Any] = asyncio.Future(loop=self._loop)
-        groups, combined = self._groups, name in COMBINED and len(keys) == 1
-        if combined and groups.joined(future, name, keys[0], arguments, None):
-            return future
-        lane = self._lane or self._nodes.lane(keys[0])
-        if combined:
-            group = Group(future, name, keys, arguments, self, lane)
-            groups.add(group)
-            lane.send(group)
-            return future
+        groups = self._groups
         if groups.shared or groups.single:
             groups.overtaken(keys)
+        future: Future[Any] = Future(loop=self._loop)
+        lane = self._lane or self._nodes.lane(keys[0])
         sha, repeatable = _callable()[name]
         packed = pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
         lane.send(ScriptCall(future, name, keys, where, self, lane, packed, repeatable))
@@ -122,19 +118,47 @@ class Dispatcher:
     def _with_care(
         self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Where | Locate | str, care: Care
     ) -> Awaitable[Any]:
-        future, groups = self._loop.create_future(), self._groups
-        combined = name in COMBINED and len(keys) == 1
-        if combined and groups.joined(future, name, keys[0], arguments, care):
-            return future
-        once = self._ids.new(keys[0]) if care.once and name in once_scripts() else None
+        future = self._loop.create_future()
         lane = self._lane or self._nodes.lane(keys[0])
+        once = self._ids.new(keys[0]) if care.once and name in once_scripts() else None
         call = Careful(future, name, keys, arguments, where, self, lane, care, once)
-        if combined:
-            groups.add(call)
-        else:
-            groups.overtaken(keys)
+        self._groups.overtaken(keys)
         call.way(lane).send(call)
         return future
+
+    def combined(self, common: Common, key: str, amount: Argument, care: Care | None = None) -> Awaitable[Any]:
+        """Run a script for a document together with others that wait for the same write; as `script`.
+
+        Args:
+            common: which, where in the document, and its ttl.
+            key: the document.
+            amount: the last of ARGV.
+            care: what is asked for beyond a plain call.
+        """
+        future: Future[Any] = Future(loop=self._loop)
+        groups = self._groups
+        group = groups.single.get(key)
+        if group is None or group.common is not common or group.care is not care:
+            group = groups.to_join(common, key, care)
+        if group is None:
+            self._begin(future, common, key, amount, care)
+        else:
+            group.join(future, key, amount)
+        return future
+
+    def _begin(self, future: Future[Any], common: Common, key: str, amount: Argument, care: Care | None) -> None:
+        """Send a group, so far of one."""
+        lane = self._lane or self._nodes.lane(key)
+        group: Group | Careful
+        if care is None:
+            group = Group(future, common, key, amount, self, lane)
+        else:
+            once = self._ids.new(key) if care.once else None
+            words = (*common.head, amount)
+            group = Careful(future, common.name, (key,), words, common.path, self, lane, care, once, common)
+            lane = group.way(lane)
+        self._groups.add(group)
+        lane.send(group)
 
     def unsent(self, outcome: asyncio.Future[Any]) -> bool:
         """Whether a call that failed or was given up was never sent, as far as can be told from what `script` gave."""
@@ -315,9 +339,10 @@ _making = threading.Lock()
 
 def dispatcher(client: Any) -> Dispatcher:
     """Return the dispatcher of this client in the running loop, made at first use."""
-    loops = _dispatchers.get(id(client))
-    found = None if loops is None or loops.client() is not client else loops.get(asyncio.get_running_loop())
-    return _make(client) if found is None else found
+    loops, loop = _dispatchers.get(id(client)), _running_loop()
+    if loops is not None and loop in loops and loops.client() is client:
+        return loops[loop]
+    return _make(client)
 
 
 def _make(client: Any) -> Dispatcher:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -13,11 +13,13 @@ from rapyer._ops import Operation
 from rapyer.errors import CorruptDocument, KeyNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from typing_extensions import Self
 
 _set = object.__setattr__
+#: A class's name; as an attribute it takes longer, since Pydantic's metaclass has a `__getattr__`.
+_name_of: Callable[[type[Any]], str] = type.__dict__["__name__"].__get__
 
 
 class Keyed(Node):
@@ -28,7 +30,7 @@ class Keyed(Node):
     @classmethod
     def class_key_initials(cls) -> str:
         """Return what keys of this class start with: the class name, unless overridden."""
-        return cls.__name__
+        return _name_of(cls)
 
     @classmethod
     async def get(cls, key: str) -> Self:

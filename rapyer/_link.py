@@ -49,6 +49,9 @@ class Owner(Protocol):
 
     def _steps(self) -> Steps: ...
 
+    # The document, its key, and the steps.
+    def _root(self) -> tuple[Document, str, Steps]: ...
+
     def _place_of(self, child: object, hint: Step) -> Step: ...
 
     def _holds(self, place: Step, child: object) -> bool: ...
@@ -101,6 +104,11 @@ class Linked:
     def _steps(self) -> Steps:
         owner = self._linked()
         return (*owner._steps(), owner._place_of(self, self._hint))
+
+    def _root(self) -> tuple[Document, str, Steps]:
+        owner, place = self._standing()
+        document, key, steps = owner._root()
+        return document, key, (*steps, place)
 
     @property
     def key(self) -> str:

@@ -105,10 +105,7 @@ class Node(_validity.Vetted):
     # -- the owner's side of links ---------------------------------------------------------------------------------
 
     def _place_of(self, child: object, hint: Step) -> Step:
-        values: Any = self.__dict__
-        if values.get(hint) is child:
-            return hint
-        # What changes in place; asking whether it is a model is slow.
+        # What does not change in place may be of another time.
         if not isinstance(child, Immutable) and not self._holds(hint, child):
             msg = f"another value was assigned to {str(hint)!r} meanwhile: take it from the model again"
             raise UsageError(msg)
@@ -128,9 +125,10 @@ class Node(_validity.Vetted):
         values: Any = self.__dict__
         if place not in values and self.__pydantic_extra__ is not None:
             values = self.__pydantic_extra__
-        present = values.get(place)
-        values[place] = kept = value if present.__class__ in UNLINKED else adopt(present, value, self, place)
-        return kept
+        if not isinstance(value, Immutable) and (present := values.get(place)).__class__ not in UNLINKED:
+            value = adopt(present, value, self, place)
+        values[place] = value
+        return value
 
     def _decode(self, place: Step, text: bytes) -> Any:
         return self._reader(place).validate_json(text, by_name=True, by_alias=False)

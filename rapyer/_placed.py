@@ -121,6 +121,17 @@ class Placed(BaseModel):
             raise
         return (*owner._steps(), place)
 
+    def _root(self) -> tuple[Any, str, Steps]:
+        if not self._own_key:
+            root = self._document()
+            return root, root.key, self._steps()
+        document: Any = self
+        try:
+            own = document._own_pk
+        except AttributeError:
+            own = self.pk  # made now
+        return document, _keys.document_key(self.class_key_initials(), own), ()
+
     def _agrees(self) -> None:
         """Take notice that this is what Redis holds, wherever it stands by now."""
         if _session._saving:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from asyncio import Task
 from asyncio import _get_running_loop as _running_loop
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
 
 if sys.version_info >= (3, 12):
@@ -45,16 +46,20 @@ def give(future: asyncio.Future[Any], result: Any) -> None:
     callbacks = future._callbacks  # asyncio has no other way to ask
     if callbacks and len(callbacks) == 1 and not _leaving:
         wake, context = callbacks[0]
-        if isinstance(getattr(wake, "__self__", None), asyncio.Task):
+        if getattr(wake, "__self__", None).__class__ is Task:
             future.remove_done_callback(wake)
             future.set_result(result)
             try:
                 context.run(wake, future)
             except (KeyboardInterrupt, SystemExit) as error:
-                _leaving.append(error)
-                future.get_loop().call_soon(_leave, error)
+                _leave_soon(future, error)
             return
     future.set_result(result)
+
+
+def _leave_soon(future: asyncio.Future[Any], error: BaseException) -> None:
+    _leaving.append(error)
+    future.get_loop().call_soon(_leave, error)
 
 
 def _leave(error: BaseException) -> None:
@@ -70,6 +75,27 @@ def giver() -> Callable[[asyncio.Future[Any], Any], None]:
     loop = _running_loop()
     at_once = loop is not None and not loop.get_debug() and current_task() is None
     return give if at_once else asyncio.Future.set_result
+
+
+def give_each(futures: Iterable[asyncio.Future[Any]], results: Iterable[Any]) -> None:
+    """Give each future that is not done its result, as what `giver` returns does."""
+    give_it = giver()
+    for future, result in zip(futures, results, strict=False):
+        waits: Any = future._callbacks
+        try:  # as `give` does for one, in half the time
+            ((wake, context),) = waits
+            at_once = wake.__self__.__class__ is Task and give_it is give and not _leaving
+        except (AttributeError, TypeError, ValueError):
+            at_once = False
+        if at_once:
+            future.remove_done_callback(wake)
+            future.set_result(result)
+            try:
+                context.run(wake, future)
+            except (KeyboardInterrupt, SystemExit) as error:
+                _leave_soon(future, error)
+        elif not future.done():
+            give_it(future, result)
 
 
 async def to_its_end(work: Coroutine[Any, Any, None]) -> None:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _codec
+from rapyer._codec import LEAST_INT64, MOST_INT64
 from rapyer._collected import recording_here
 from rapyer.errors import OutOfRange
 from rapyer.types._base import Immutable
@@ -56,17 +57,18 @@ class RedisInt(Immutable, int):
             raise TypeError(msg)
         if self._of_key:
             self._check_key_stays()
-        if not _codec.is_int64(amount):
+        if not LEAST_INT64 <= amount <= MOST_INT64:
             raise OutOfRange(self.key, self.json_path)
         if recording_here.get() is not None and (recording := self._recording()) is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase", _decimal(amount))
         owner = self._owner or self._linked()
         place = owner._place_of(self, self._hint)
-        if owner._guarded:
+        guarded = owner._guarded
+        if guarded:
             self._vet(self._checked_sum(amount))
-        reply = await _calls.change(owner, place, "number.increase", _decimal(amount))
-        if owner._guarded:
+        reply = await _calls.increase(owner, place, _decimal(amount))
+        if guarded:
             return self._taken(owner, place, reply[0])
         new = RedisInt(reply[0])  # the script saw to it that it is one
         new._owner = owner

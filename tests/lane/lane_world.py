@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 from fault_proxy import FaultProxy
 from redis.asyncio import ConnectionPool, Redis
 
+from rapyer._combine import common
 from rapyer._dispatch import Dispatcher, Where
 from rapyer._lane import Lane
 from rapyer._pack import pack
 from rapyer._registry import scripts
 
 ROOT = Where("none")
+#: What counts up: `$.n`, without a ttl.
+COUNT = common("number.increase", "", "$.n")
 
 
 class World:
@@ -78,7 +81,7 @@ def sent(lane, *arguments, **attributes):
 
 async def increase(dispatcher, key):
     """Add one to a counter and return what it is then: a write, which must not run twice."""
-    reply = await dispatcher.script("number.increase", [key], ("", "0", "$.n", "1"), lambda _: ROOT)
+    reply = await dispatcher.combined(COUNT, key, "1")
     return int(reply[0])
 
 

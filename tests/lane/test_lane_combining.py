@@ -5,13 +5,13 @@ import os
 
 import pytest
 from fault_proxy import Fault
-from lane_world import increase, load, opened, until
+from lane_world import COUNT, increase, load, opened, until
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 import redis_stack
-from rapyer._combine import CROWD, MOST, TOGETHER
+from rapyer._combine import CROWD, MOST, TOGETHER, common
 from rapyer._dispatch import Care, Where
 from rapyer._registry import scripts
 from rapyer.errors import KeyNotFound, OutcomeUnknown, OutOfRange, PathNotFound, ServerError, WrongType
@@ -24,9 +24,7 @@ EITHER = pytest.mark.parametrize("care", [None, ONCE], ids=["plain", "once"])
 
 async def add(dispatcher, amount, *, key="k", ttl="", path="$.n", care=None):
     """Add to a number as the models do."""
-    reply = await dispatcher.script(
-        "number.increase", (key,), (ttl, "0", path, str(amount)), lambda _: Where(key, path), care
-    )
+    reply = await dispatcher.combined(common("number.increase", ttl, path), key, str(amount), care)
     return int(reply[0])
 
 
@@ -244,7 +242,7 @@ async def test_nobody_joins_a_call_that_goes_elsewhere(world):
         await asyncio.sleep(0)
         failing[0].cancel()
         dispatcher._lane.turn_away(RedisConnectionError("no way"))
-        late = dispatcher.script("number.increase", ("k",), ("", "0", "$.n", "1"), Where("k"))
+        late = dispatcher.combined(COUNT, "k", "1")
         assert (await asyncio.wait_for(late, 5))[0] == b"1"
         got = await asyncio.gather(*failing, return_exceptions=True)
     assert isinstance(got[0], asyncio.CancelledError)
@@ -296,7 +294,7 @@ async def test_cancelled_increments_leave_nothing(world, care):
             first = asyncio.create_task(load(dispatcher, "k"))
             await asyncio.sleep(0)
             for i in range(50):
-                dispatcher.script("number.increase", (f"k{i}",), ("", "0", "$.n", "1"), Where(""), care).cancel()
+                dispatcher.combined(COUNT, f"k{i}", "1", care).cancel()
             await first
             await load(dispatcher, "k")
             assert not {**dispatcher._groups.shared, **dispatcher._groups.single}
