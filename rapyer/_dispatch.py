@@ -339,9 +339,11 @@ _making = threading.Lock()
 
 def dispatcher(client: Any) -> Dispatcher:
     """Return the dispatcher of this client in the running loop, made at first use."""
-    loops, loop = _dispatchers.get(id(client)), _running_loop()
-    if loops is not None and loop in loops and loops.client() is client:
-        return loops[loop]
+    loops = _dispatchers.get(id(client))
+    if loops is not None and loops.client() is client:
+        found = loops.get(_running_loop())  # type: ignore[arg-type]  # where none runs, `_make` says so
+        if found is not None:
+            return found
     return _make(client)
 
 
