@@ -18,7 +18,6 @@ from rapyer._ops import Operation
 from rapyer._path import absolute, readable_part, writable_path
 from rapyer._session import (
     _held,
-    _once,
     bound_client,
     care_of,
     dispatcher_of,
@@ -99,7 +98,7 @@ def increase(owner: Owner, place: Step, amount: str) -> Awaitable[list[Any]]:
     if asked is None or _held.get():
         return change(owner, place, "number.increase", amount)
     client = config.redis if config.redis is not None else bound_client(config, type(document))
-    care = care_of(config) if RedisConfig.careful or _once.get() is not None else None
+    care = care_of(config) if RedisConfig.careful else None
     return dispatcher(client).combined(asked, key, amount, care)
 
 
@@ -114,7 +113,7 @@ def _call(document: Document, key: str, script: str, arguments: Sequence[Argumen
     config = document.Meta
     client = config.redis if config.redis is not None else bound_client(config, type(document))
     ttl = "" if config.ttl is None else milliseconds(config.ttl)
-    care = care_of(config) if RedisConfig.careful or _once.get() is not None else None
+    care = care_of(config) if RedisConfig.careful else None
     locks = locks_on(client, key) if _held.get() else ()
     if not locks:
         return dispatcher(client).script(script, (key,), (ttl, "0", *arguments), path, care)

@@ -58,6 +58,7 @@ class OnceBlock:
         self.outer = _goes_on(_once.get())
         self.over = False
         self._task = current_task()
+        RedisConfig.careful = True
         _once.set(self)
 
     def end(self) -> None:
@@ -292,7 +293,7 @@ def read_ttl(config: Any) -> str:
 
 def is_careful() -> bool:
     """Whether any write may be asked for more than running: cheap, to be asked before `care_of`."""
-    return RedisConfig.careful or _once.get() is not None
+    return RedisConfig.careful
 
 
 def care_of(config: RedisConfig) -> Care | None:

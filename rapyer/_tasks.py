@@ -6,16 +6,24 @@ Work that a cancellation must not cut short, work that nobody waits for, and res
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import weakref
 from asyncio import Task
 from asyncio import _get_running_loop as _running_loop
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
 
+def _no_loop() -> None:
+    """Return none."""
+
+
 if sys.version_info >= (3, 12):
+    running_loop = _running_loop
 
     def current_task() -> asyncio.Task[Any] | None:
         """Return the running task, if there is one."""
@@ -25,12 +33,32 @@ if sys.version_info >= (3, 12):
             return None
 
 else:
+    # The loop that was found last. Python asks the system each time whether this is the process it began in, and that
+    # takes longer than all the rest.
+    _recent: Callable[[], Any] = _no_loop
+
+    def running_loop() -> asyncio.AbstractEventLoop | None:
+        """Return the loop that runs in this thread, if there is one."""
+        loop: asyncio.AbstractEventLoop | None = _recent()
+        if loop is None or loop._thread_id != get_ident():  # type: ignore[attr-defined]
+            loop = _running_loop()
+            if hasattr(loop, "_thread_id"):  # which is None where it does not run
+                _remember(weakref.ref(loop))
+        return loop
+
+    def _remember(loop: Callable[[], Any]) -> None:
+        global _recent  # noqa: PLW0603 - a name is found faster than what is in something else
+        _recent = loop
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: _remember(_no_loop))
+
     # What Python looks it up in, in three times the time; it is asked for at every change.
     _tasks: dict[Any, asyncio.Task[Any]] = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
 
     def current_task() -> asyncio.Task[Any] | None:
         """Return the running task, if there is one."""
-        return _tasks.get(_running_loop())
+        return _tasks.get(running_loop())
 
 
 #: What is about to end a loop, see `give`.
@@ -72,7 +100,7 @@ def giver() -> Callable[[asyncio.Future[Any], Any], None]:
 
     In asyncio's debug mode the loop wakes all of them, since it tells by name what took long of what it ran itself.
     """
-    loop = _running_loop()
+    loop = running_loop()
     at_once = loop is not None and not loop.get_debug() and current_task() is None
     return give if at_once else asyncio.Future.set_result
 

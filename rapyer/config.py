@@ -65,7 +65,7 @@ class RedisConfig:
     hash_tag: str | None
     exactly_once: bool
     min_replicas: int
-    #: Whether any model ever asked for one of the last two: until then nobody looks for them.
+    #: Whether any model or block ever asked for one of the last two: until then nobody looks for them.
     careful: ClassVar[bool] = False
 
     def __init__(self, *parents: RedisConfig, **options: Any) -> None:

@@ -1,0 +1,70 @@
+"""The running loop is the one that asyncio names, however it is found."""
+
+import asyncio
+import os
+import threading
+
+import pytest
+
+from rapyer._tasks import current_task, running_loop
+
+
+async def here():
+    """Return whether loop and task are those that asyncio names, in the middle of a task."""
+    await asyncio.sleep(0)
+    return running_loop() is asyncio.get_running_loop() and current_task() is asyncio.current_task()
+
+
+def test_one_loop_after_another():
+    """Each is found while it runs, and none between them: neither one that ended nor one that waits to go on."""
+    assert running_loop() is None
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    for loop in (first, second, first):
+        assert loop.run_until_complete(here())
+        assert running_loop() is None
+        assert current_task() is None
+    first.close()
+    second.close()
+    assert running_loop() is None
+    assert asyncio.run(here())
+
+
+def test_loops_of_several_threads():
+    """Each thread finds its own, whichever was found last, and a thread without one finds none."""
+    barrier, found = threading.Barrier(3), []
+
+    async def meet():
+        for _ in range(50):
+            barrier.wait(20)
+            found.append(await here())
+
+    threads = [threading.Thread(target=asyncio.run, args=(meet(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(50):
+        barrier.wait(20)
+        found.append(running_loop() is None)
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 150
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_was_forked_in_a_loop():
+    """The loop is its parent's: the child finds none until it runs one of its own."""
+
+    async def fork():
+        assert await here()
+        child = os.fork()
+        if child:
+            return os.waitpid(child, 0)[1]  # noqa: ASYNC222 - nothing else goes on
+        code = 1
+        try:
+            alone = running_loop() is None
+            asyncio._set_running_loop(None)  # as `asyncio.run` wants it
+            code = int(not (alone and asyncio.run(here())))
+        finally:
+            os._exit(code)
+
+    assert asyncio.run(fork()) == 0
