@@ -94,10 +94,10 @@ def increase(owner: Owner, place: Step, amount: str) -> Awaitable[list[Any]]:
     """Add to the integer at a place: `number.increase`, or `number.increase_each` together with others; see `run`."""
     document, key, steps = owner._root()
     config = document.Meta
-    asked = _increase_at(steps, place, config.ttl)
-    if asked is None or _held.get():
-        return change(owner, place, "number.increase", amount)
     client = config.redis if config.redis is not None else bound_client(config, type(document))
+    asked = _increase_at(steps, place, config.ttl)
+    if asked is None or (_held.get() and locks_on(client, key)):
+        return change(owner, place, "number.increase", amount)
     care = care_of(config) if RedisConfig.careful else None
     return dispatcher(client).combined(asked, key, amount, care)
 

@@ -10,7 +10,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+import rapyer
 import redis_stack
+from rapyer import AtomicRedisModel
 from rapyer._combine import CROWD, MOST, TOGETHER, common
 from rapyer._dispatch import Care, Where
 from rapyer._registry import scripts
@@ -20,6 +22,12 @@ TOP = 2**63 - 1
 ONCE = Care(once=True, replicas=0)
 #: A rule that holds for plain increments and for those that run exactly once.
 EITHER = pytest.mark.parametrize("care", [None, ONCE], ids=["plain", "once"])
+
+
+class Counted(AtomicRedisModel):
+    """A document."""
+
+    n: int = 0
 
 
 async def add(dispatcher, amount, *, key="k", ttl="", path="$.n", care=None):
@@ -579,3 +587,17 @@ async def test_after_a_forbidden_document_each_has_its_own_call(world):
             assert await world.number("k") == 100
     finally:
         await world.client.acl_deluser("half")
+
+
+async def test_a_lock_on_another_document_keeps_nobody_apart(world):
+    """Inside a lock's block the increments of other documents are combined as anywhere else."""
+    await rapyer.init_rapyer(world.client)
+    mine, shared = await Counted().save(), await Counted().save()
+    copies = [await Counted.get(shared.key) for _ in range(100)]
+    async with mine.lock():
+        await asyncio.gather(*(copy.n.increase() for copy in copies))
+        before = await calls(world)
+        got = await asyncio.gather(*(copy.n.increase() for copy in copies))
+        assert await calls(world) - before < 10
+    assert sorted(got) == list(range(101, 201))
+    await rapyer.teardown_rapyer()
