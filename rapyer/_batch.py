@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Entries = Sequence[tuple[Document, Operation]]
 
 
-class Share(msgspec.Struct, eq=False):
+class Share(msgspec.Struct, eq=False, gc=False):  # nothing that it holds knows of it
     """What a batch does to one document.
 
     Attributes:
@@ -45,7 +45,7 @@ class Share(msgspec.Struct, eq=False):
     document: Any
     number: str
     fields: dict[Step | None, bytes | None] = {}
-    unknown: list[Step | None] = []
+    unknown: Sequence[Step | None] = ()
     depth: int = 0
 
     def words(self, operation: Operation) -> Sequence[Argument]:
@@ -80,7 +80,7 @@ class Batch:
         """Take the operations; return whether that was possible, where none may be dependent."""
         self.shares: dict[int, Share] = {}
         self._body: list[Argument] = []
-        self._long: list[tuple[Document, Operation]] = []  # with long paths
+        self._long: list[tuple[Document, Operation]] | None = None  # with long paths
         # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
         self._undo = False
         body, last = self._body, None
@@ -97,6 +97,7 @@ class Batch:
             fields[place] = None if operation.steps else _outcome(operation)
             if words is None:
                 if len(operation.steps) > _codec.SHALLOW:
+                    self._long = self._long or []
                     self._long.append((document, operation))
                 body += [share.number, depends, *share.words(operation)]
             else:
@@ -119,10 +120,9 @@ class Batch:
         if None in fields:
             fields.clear()
             fields[None] = None
-        for place, text in fields.items():
-            if text is None:
-                share.unknown.append(place)
-                self.reads += (share.number, absolute(() if place is None else (place,)))
+        share.unknown = [place for place, text in fields.items() if text is None]
+        for place in share.unknown:
+            self.reads += (share.number, absolute(() if place is None else (place,)))
 
     def call(self, missing: str) -> tuple[list[str], list[Argument]]:
         """Return its keys and arguments.
@@ -133,7 +133,7 @@ class Batch:
         Raises:
             OutOfRange: a document would become too deep.
         """
-        for document, operation in self._long:
+        for document, operation in self._long or ():
             check_depth(document, operation)
         keys: list[str] = []
         arguments: list[Argument] = [f"{len(self.shares)}"]
