@@ -229,10 +229,10 @@ class Group:
         else:
             give = giver()
             for future, key, text in zip(futures, self._of(), reply, strict=False):
-                if text.__class__ is bytes:
-                    give(future, (text, None))
-                else:
+                if text.__class__ is not bytes:
                     self._refuse(future, key, text)
+                elif not future.done():  # nor cancelled by who was woken before
+                    give(future, (text, None))
 
     def _refuse(self, future: Future[Any], key: str, error: BaseException) -> None:
         """Give a caller the error that one of the server's is to it, as an object of its own."""

@@ -104,6 +104,29 @@ async def test_full_groups_while_there_is_no_connection(world):
         assert await calls(world) == 3
 
 
+@EITHER
+async def test_who_leaves_a_group_of_which_one_is_refused(world, care):
+    """Who gave up after the write, whoever else of the group is refused, takes nobody's answer along."""
+    await world.put("k", f'{{"n":{TOP - 9}}}')
+    async with world.proxied() as (dispatcher, proxy):
+        await load(dispatcher, "k")
+        await gathered(dispatcher, 0, 0, care=care)
+        wire = dispatcher._lane._wire
+        proxy.open.clear()
+        first = asyncio.create_task(load(dispatcher, "k"))
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(add(dispatcher, amount, care=care)) for amount in (1, 2, TOP, 3)]
+        await asyncio.sleep(0.05)
+        tasks[1].cancel()
+        proxy.open.set()
+        await asyncio.wait_for(asyncio.gather(first, *tasks, return_exceptions=True), 5)
+        assert tasks[0].result() == TOP - 8
+        assert tasks[1].cancelled()
+        assert isinstance(tasks[2].exception(), OutOfRange)
+        assert tasks[3].result() == TOP - 3
+        assert dispatcher._lane._wire is wire
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @EITHER
 async def test_range_errors_are_their_callers_own(world, sign, care):
