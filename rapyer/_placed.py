@@ -84,7 +84,7 @@ class Placed(BaseModel):
     def _link(self, owner: Owner, place: Step) -> None:
         _set(self, "_owner", owner)
         _set(self, "_hint", place)
-        if not self._was_inner:
+        if self._own_key or not self._was_inner:  # which is a parent's, too
             type(self)._was_inner = True
             type(self)._own_key = False
         if owner._guarded and len(self._guarded) < len(self.__pydantic_fields__) and owner._guards(place):

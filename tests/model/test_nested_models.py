@@ -131,6 +131,27 @@ async def test_no_two_places_share(bound):
     assert car.rows == [[1], [1, 2]]
 
 
+class Tyre(Wheel):
+    """One of a kind that is part of a model, too."""
+
+
+class Cart(AtomicRedisModel):
+    """Two kinds of which one is the other's parent."""
+
+    wheel: Wheel = Wheel()
+    tyre: Tyre = Tyre()
+
+
+async def test_a_part_whose_parent_class_was_one_before(bound, stored):
+    """A part is at its place in its document, and changed there, whichever class was a part first."""
+    cart = await Cart().save()
+    assert cart.wheel.key == cart.key
+    assert (cart.tyre.key, cart.tyre.json_path) == (cart.key, "$.tyre")
+    assert await cart.tyre.size.increase(3) == cart.tyre.size
+    await cart.tyre.marks.aappend(1)
+    assert await stored(cart.key) == cart.model_dump()
+
+
 async def test_swaps_in_a_pipeline(bound):
     """Values that change places in a block are where they ended up, here and in Redis."""
     car = await Car(front=Wheel(size=1, marks=[1]), rear=Wheel(size=2), spare=[Wheel(size=3), Wheel(size=4)]).save()
