@@ -33,14 +33,23 @@ if sys.version_info >= (3, 12):
             return None
 
 else:
+    # What Python looks the running task up in, in three times the time; it is asked for at every change.
+    _tasks: dict[Any, asyncio.Task[Any]] = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
     # The loop that was found last. Python asks the system each time whether this is the process it began in, and that
     # takes longer than all the rest.
     _recent: Callable[[], Any] = _no_loop
 
     def running_loop() -> asyncio.AbstractEventLoop | None:
-        """Return the loop that runs in this thread, if there is one."""
+        """Return the loop that runs in this thread, if there is one.
+
+        Where another loop is amid a task, it may run inside this one, or this one inside it: both have this thread.
+        """
         loop: asyncio.AbstractEventLoop | None = _recent()
-        if loop is None or loop._thread_id != get_ident():  # type: ignore[attr-defined]
+        if (
+            loop is None
+            or loop._thread_id != get_ident()  # type: ignore[attr-defined]
+            or len(_tasks) != (loop in _tasks)
+        ):
             loop = _running_loop()
             if hasattr(loop, "_thread_id"):  # which is None where it does not run
                 _remember(weakref.ref(loop))
@@ -52,9 +61,6 @@ else:
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: _remember(_no_loop))
-
-    # What Python looks it up in, in three times the time; it is asked for at every change.
-    _tasks: dict[Any, asyncio.Task[Any]] = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
 
     def current_task() -> asyncio.Task[Any] | None:
         """Return the running task, if there is one."""

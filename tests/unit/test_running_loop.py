@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 
 import pytest
@@ -47,6 +48,35 @@ def test_loops_of_several_threads():
     for thread in threads:
         thread.join()
     assert found == [True] * 150
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio is asked; from Python 3.14 on it lets no task in")
+@pytest.mark.parametrize("amid", ["task", "callback"])
+def test_a_loop_inside_another(amid):
+    """Programs run a loop amid another one's task or callback, in its thread: each is found while it goes on."""
+    outer, found = asyncio.new_event_loop(), []
+
+    def nested():
+        inner = asyncio.new_event_loop()
+        asyncio._set_running_loop(None)
+        try:
+            found.append(inner.run_until_complete(here()))
+        finally:
+            asyncio._set_running_loop(outer)
+            inner.close()
+
+    async def run():
+        found.append(await here())
+        if amid == "task":
+            nested()
+        else:
+            outer.call_soon(nested)
+            await asyncio.sleep(0.01)
+        found.append(await here())
+
+    outer.run_until_complete(run())
+    outer.close()
+    assert found == [True] * 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
