@@ -53,23 +53,20 @@ class Waiter(Protocol):
     def expire(self) -> None: ...
 
 
-class Group:
+class Group(msgspec.Struct, eq=False):
     """Waiters who share a ticket."""
 
-    __slots__ = ("again", "asker", "asking", "closed", "holder", "place", "room", "ticket", "timer", "token", "waiters")
-
-    def __init__(self, token: str, waiter: Waiter) -> None:
-        self.place = waiter.place
-        self.token = token  # of the turn that it waits for or has
-        self.ticket = ""  # for this turn, if it may be in the queue
-        self.waiters = [waiter]
-        self.asker: Waiter | None = None  # for whom it is asked for the first time
-        self.asking: asyncio.Future[Any] | None = None
-        self.again = False  # whether a server may have been told of it since
-        self.room = TURNS - 1 if waiter.patient else 0
-        self.holder: Waiter | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.closed = False
+    place: Place
+    token: str  # of the turn that it waits for or has
+    waiters: list[Waiter]
+    room: int  # for so many more
+    ticket: str = ""  # for this turn, if it may be in the queue
+    asker: Waiter | None = None  # for whom it is asked for the first time
+    asking: asyncio.Future[Any] | None = None
+    again: bool = False  # whether a server may have been told of it since
+    holder: Waiter | None = None
+    timer: asyncio.TimerHandle | None = None
+    closed: bool = False
 
     def first(self) -> Waiter | None:
         """Return who is next of those that still wait."""

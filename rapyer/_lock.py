@@ -195,7 +195,7 @@ class Lock:
             LockLost: it was held no more, so others may have been inside, too.
         """
         self._queues.renewals.remove(self.token, self.place.lease)
-        if not await self._queues.release(self, self._care()):
+        if not self._queues.released(self, await self._queues.release(self, self._care())):
             raise LockLost(self.place.key, self.place.action)
         self._leave()
 
@@ -228,7 +228,8 @@ class Lock:
         self._queues.renewals.remove(self.token, self.place.lease)
         ttl = _session.milliseconds(config_of(document).ttl)
         others = () if self.held is None else _session.other_locks(self.held)
-        await self._queues.save(self, others, (ttl, changes, _session.care_of(config_of(document))))
+        saving = self._queues.save(self, others, (ttl, changes, _session.care_of(config_of(document))))
+        self._queues.released(self, await saving)
         self._leave()
 
     def _leave(self) -> None:

@@ -30,8 +30,11 @@ BUSY_PAUSE = 0.1
 Given: TypeAlias = "tuple[bytes, bytes, bytes]"
 #: What asking for a lock gives: milliseconds until the holder's lease ends, and what was given to whom, if anything.
 Answer: TypeAlias = "tuple[int, Given | None]"
+#: A lock that was asked for: by which token, with which ticket, and what gives the answer.
+Asked: TypeAlias = "tuple[str, str, asyncio.Future[Answer]]"
 #: What releasing gives: whether the lock was held, then what was given to whom, if anything. So does saving.
 Released: TypeAlias = "tuple[int] | tuple[int, Given]"
+NOT_HELD: Released = (0,)
 #: To whom a lock may be handed: channel of the caller, and of its own waiter token, lease, ttl, info.
 Heir: TypeAlias = "tuple[str, str, str, str, str]"
 #: What to save: the document's ttl as the scripts take it, the operations, and the care they are carried out with.
@@ -55,7 +58,8 @@ class LockScripts:
         keys = (place.key, place.lock_key, place.queue_key)
         arguments = (token, place.lease_text, place.ttl, info, self._channel(place.key), ticket)
         answer: Awaitable[Answer] = self._call("lock.acquire", keys, arguments, "$")
-        return asyncio.ensure_future(answer)
+        # Mostly it is one already, and asking asyncio for it takes three functions.
+        return answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
 
     def unsent(self, answer: asyncio.Future[Answer]) -> bool:
         """Whether a question that failed or was given up was never sent, so that no server knows of it."""

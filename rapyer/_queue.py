@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from rapyer._census import Census
-from rapyer._group import Group
-from rapyer._protocol import LockScripts, lease_may_end
+from rapyer._group import TURNS, Group
+from rapyer._protocol import NOT_HELD, LockScripts, lease_may_end
 from rapyer._renewal import Renewals
 from rapyer._tasks import Errands, a_while
 from rapyer._wakes import Wakes
 from rapyer.errors import RapyerError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Collection, Sequence
 
     from rapyer._dispatch import Care, Dispatcher
     from rapyer._group import Place, Waiter
-    from rapyer._protocol import Answer, Changes, Given, Heir, Releasing
+    from rapyer._protocol import Answer, Asked, Changes, Heir, Released, Releasing
     from rapyer._session import Held
 
 #: Seconds added to the holder's remaining lease before asking again, because the server counts in milliseconds.
@@ -68,7 +68,14 @@ class Queues:
         """
         try:
             if not self._join(waiter):
-                await self._open(waiter)
+                token, ticket, answer = self._open(waiter)
+                if waiter.hurried:
+                    answer.add_done_callback(partial(self._opened, waiter, token, ticket))
+                else:
+                    try:
+                        await answer
+                    finally:
+                        self._opened(waiter, token, ticket, answer)
             return await waiter.turn
         except BaseException:
             await self._withdraw(waiter)
@@ -89,7 +96,8 @@ class Queues:
         return True
 
     def _new_group(self, waiter: Waiter) -> Group:
-        group = waiter.group = Group(self._new_token(), waiter)
+        room = TURNS - 1 if waiter.patient else 0
+        group = waiter.group = Group(waiter.place, self._new_token(), [waiter], room)
         self._groups.setdefault(group.place.lock_key, []).append(group)
         self._waiting[group.token] = group
         return group
@@ -97,20 +105,14 @@ class Queues:
     def _new_token(self) -> str:
         return f"{self._station}:{next(self._numbers)}"
 
-    async def _open(self, waiter: Waiter) -> None:
+    def _open(self, waiter: Waiter) -> Asked:
         """Ask without a task: a lock that is free costs one call and no more."""
         group = self._new_group(waiter)
         queue = waiter.patient and self._wakes.listening(group.place.key)
-        token, ticket, answer = self._asking(group, queue=queue)
+        asked = token, _, group.asking = self._asking(group, queue=queue)
+        group.asker = waiter
         self.renewals.add(token, waiter, group.place.lease)
-        group.asker, group.asking = waiter, answer
-        if waiter.hurried:
-            answer.add_done_callback(partial(self._opened, waiter, token, ticket))
-            return
-        try:
-            await answer
-        finally:
-            self._opened(waiter, token, ticket, answer)
+        return asked
 
     def _opened(self, waiter: Waiter, token: str, ticket: str, answer: asyncio.Future[Answer]) -> None:
         group, error = waiter.group, None if answer.cancelled() else answer.exception()
@@ -165,7 +167,7 @@ class Queues:
         except (RapyerError, RedisError, OSError) as error:
             group.fail(error)
 
-    def _asking(self, group: Group, *, queue: bool) -> tuple[str, str, asyncio.Future[Answer]]:
+    def _asking(self, group: Group, *, queue: bool) -> Asked:
         token, place = group.token, group.place
         first = group.first()
         info = "" if first is None else first.info
@@ -312,7 +314,7 @@ class Queues:
     # -- releasing -------------------------------------------------------------------------------------------------
 
     def _heir(self, waiter: Waiter) -> Heir:
-        """Return to whom the lock may be handed: who of the group is next. `_released` has to follow."""
+        """Return to whom the lock may be handed: who of the group is next. `released` has to follow."""
         group, channel = waiter.group, self._wakes.channel(waiter.place.key)
         first = group.first() if group.holder is waiter else None
         if first is None:
@@ -327,42 +329,39 @@ class Queues:
             self._waiting[group.token] = group
         return (channel, group.token, group.place.lease_text, group.place.ttl, first.info)
 
-    def _released(self, waiter: Waiter, given: Given | None) -> None:
-        """Take notice that the lock is held no more, and which waiter of ours has it now."""
+    def released(self, waiter: Waiter, answer: Released = NOT_HELD) -> bool:
+        """Take notice that a lock is held no more, and which waiter of ours has it now; return whether it was held."""
         group = waiter.group
         held = group.holder is waiter
         if waiter.token in self._late:
             self._leave(waiter.place, waiter.token, self._late.pop(waiter.token))
         if held:
             group.holder = None
-        if given is not None:
-            self._granted(*given)
+        if len(answer) > 1:
+            self._granted(*answer[1])
         if held and group.holder is None and not group.closed:
             self._go_on(group)
+        return bool(answer[0])
 
-    async def release(self, waiter: Waiter, care: Care | None) -> bool:
-        """Give a lock back and hand it on, with this care; return whether it was held until then; 1 round trip.
+    def release(self, waiter: Waiter, care: Care | None) -> Awaitable[Released]:
+        """Give a lock back and hand it on, with this care; 1 round trip.
 
-        When this raises, `give_back` has to follow.
+        The answer is for `released`; where there is none, or this raises, `give_back` has to follow.
         """
-        fence, heir = str(waiter.fence), self._heir(waiter)
-        held, *given = await self._scripts.release(waiter.place, waiter.token, fence, "", heir, care)
-        self._released(waiter, given[0] if given else None)
-        return bool(held)
+        heir = self._heir(waiter)
+        return self._scripts.release(waiter.place, waiter.token, str(waiter.fence), "", heir, care)
 
-    async def save(self, waiter: Waiter, others: Sequence[Held], changes: Changes) -> None:
+    def save(self, waiter: Waiter, others: Sequence[Held], changes: Changes) -> Awaitable[Released]:
         """Write the changes, give the lock back and hand it on; 1 round trip.
 
-        When this raises, `give_back` has to follow.
+        The answer is for `released`; where there is none, or this raises, `give_back` has to follow.
 
         Args:
             waiter: the holder.
             others: the other locks it has on the document.
             changes: what to write.
         """
-        heir = self._heir(waiter)
-        _, *given = await self._scripts.save(waiter.place, str(waiter.fence), others, changes, heir)
-        self._released(waiter, given[0] if given else None)
+        return self._scripts.save(waiter.place, str(waiter.fence), others, changes, self._heir(waiter))
 
     async def give_back(self, waiter: Waiter, *, wait: bool = True) -> None:
         """Release if held, to the end, even when cancelled; where Redis is out of reach the lease ends by itself.
@@ -379,7 +378,7 @@ class Queues:
         try:
             await self._see_to(releasing)
         finally:
-            self._released(waiter, None)
+            self.released(waiter)
             # An answer to an earlier call may be lost that told who has the lock.
             self._look_after(waiter.place.lock_key)
 
@@ -388,7 +387,7 @@ class Queues:
         group = waiter.group
         if group.holder is waiter:
             self._heir(waiter)
-            self._released(waiter, None)
+            self.released(waiter)
 
     # -- means -----------------------------------------------------------------------------------------------------
 
