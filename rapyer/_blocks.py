@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import msgspec
 
 from rapyer import _classes, _codec, _content, _keys, _log, _session
 from rapyer._dispatch import ERRORS, Care, Where
@@ -24,7 +26,7 @@ M = TypeVar("M")
 MOST_NAMED = 5
 
 
-class LockOptions(NamedTuple):
+class LockOptions(msgspec.Struct, frozen=True):
     """What a lock block was asked for."""
 
     save: bool
@@ -67,16 +69,17 @@ class LockBlock(Generic[M]):
         options: whether to save at the end, seconds to wait, seconds of the lease.
     """
 
+    _lock: Lock | None = None
+    _in_use = False
+    _document: Any = None
+    _baseline: _content.Baseline | None = None
+
     def __init__(self, cls: Any, key: Callable[[], str], target: M | None, action: str, options: LockOptions) -> None:
         self._cls = cls
         self._key = key
         self._target: Any = target
         self._action = action
         self._options = options
-        self._lock: Lock | None = None
-        self._in_use = False
-        self._document: Any = None
-        self._baseline: _content.Baseline | None = None
 
     def __repr__(self) -> str:
         """Tell whether the lock is held."""
@@ -105,16 +108,17 @@ class LockBlock(Generic[M]):
             raise UsageError(msg)
         self._in_use, lock = True, None
         try:
-            cls, (save, timeout, lease) = self._cls, self._options
-            client = _session.bound_client(cls.Meta, cls)
+            cls, options = self._cls, self._options
+            config = cls.Meta
+            client = _session.bound_client(config, cls)
             key = self._key()
-            if save and _session.is_recording():
+            if options.save and _session.is_recording():
                 self._check_not_recorded(key)
-            lock = Lock(client, cls.Meta, key, self._action, timeout, lease)
-            text = await lock.acquire()
-            target = self._refresh(lock.place.key, text)
-            if save:
-                self._baseline = _content.Baseline(self._document._dump, text)
+            lock = Lock(client, config, key, self._action, options.timeout, options.lease)
+            target = self._refresh(key, text := await lock.acquire())
+            if options.save:
+                dump = self._document._dump
+                self._baseline = _content.Baseline(dump, dump(loaded=True), text)
                 _session.begin_saving(self._document, self._baseline)
         except BaseException:
             self._in_use = False
@@ -135,10 +139,12 @@ class LockBlock(Generic[M]):
         if self._target is None:
             self._document = found = self._cls._read_document(key, text)
             return cast("M", found)
-        self._document = self._target._document()
-        self._document._become(key, text)
-        self._target._steps()  # refused where that is no part of the document any more: its changes would be lost
-        return cast("M", self._target)
+        target = self._target
+        self._document = document = target._document()
+        document._become(key, text)
+        if document is not target:
+            target._steps()  # refused where that is no part of the document any more: its changes would be lost
+        return cast("M", target)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

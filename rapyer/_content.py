@@ -172,23 +172,22 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class Baseline:
+class Baseline(msgspec.Struct, eq=False):
     """What a document is in Redis as far as this process knows, to be compared with what it has become.
 
     Args:
         dump: gives the document's JSON text.
+        text: what it gives when the document was just read.
         stored: the text that it was made of, where members may be missing that have defaults.
 
     Attributes:
         sent: the document as it was when it was asked for the changes.
     """
 
-    sent: bytes
-
-    def __init__(self, dump: Callable[..., bytes], stored: bytes) -> None:
-        self._dump = dump
-        self._text = dump(loaded=True)
-        self._stored = stored
+    _dump: Callable[..., bytes]
+    _text: bytes
+    _stored: bytes
+    sent: bytes = b""
 
     def agrees(self, steps: Steps, text: bytes | None = None, stored: bytes | None = None) -> None:
         """Take the value at this place from the document as it is now, or as it was when it was this text.
@@ -275,8 +274,10 @@ def _changes(old: bytes, new: bytes, stored: bytes, steps: Steps = ()) -> Iterat
     if before.keys() != after.keys():
         for name in before.keys() - after.keys():
             yield Operation("map.pop", steps, (), name)
-    changed = [(name, raw, before.get(name)) for name, raw in after.items() if before.get(name) != raw]
-    for name, raw, present in changed:
+    for name, raw in after.items():
+        present = before.get(name)
+        if present == raw:
+            continue
         text = bytes(raw)
         inner = None
         if present is not None and text[:1] == b"{" and bytes(present)[:1] == b"{":

@@ -21,7 +21,6 @@ from rapyer import _calls, _codec, _keys, _log, _session
 from rapyer._batch import Batch
 from rapyer._dispatch import Care, dispatcher, dispatchers
 from rapyer._group import Place
-from rapyer._link import config_of
 from rapyer._queue import Queues
 from rapyer._tasks import current_task
 from rapyer.config import is_seconds
@@ -53,8 +52,14 @@ class Lock:
 
     group: Group
     turn: asyncio.Future[bytes]
+    info: str
+    held: Held | None = None
+    token = ""
+    fence = 0
     _queues: Queues
     _task: asyncio.Task[Any] | None
+    _cancelling: int
+    _lost = False
 
     def __init__(
         self, client: Any, config: Any, key: str, action: str, timeout: float | None, lease: float | None
@@ -73,12 +78,6 @@ class Lock:
             msg = f"lease of lock {action!r} cannot be {lease!r}: give seconds, at least 0.001 and less than 1e14"
             raise UsageError(msg)
         self.place = _place(key, action, lease, config.ttl if config.refresh_ttl else None)
-        self._lost = False
-        self._cancelling = 0
-        self.held: Held | None = None
-        self.token = ""
-        self.fence = 0
-        self.info = ""
 
     @property
     def lock_key(self) -> str:
@@ -218,7 +217,7 @@ class Lock:
         if changes and document._key_fields and document.key != self.place.key:
             msg = f"the block changed the key of {self.place.key!r}: save() a copy with another key instead"
             raise UsageError(msg)
-        if any(change.writable_path is None for change in changes):
+        if None in [change.writable_path for change in changes]:
             # What cannot be written by its path takes the way of a pipeline, a script of its own.
             await _calls.apply(Batch([(document, change) for change in changes]))
             changes = ()
@@ -226,9 +225,10 @@ class Lock:
             await self.release()
             return
         self._queues.renewals.remove(self.token, self.place.lease)
-        ttl = _session.milliseconds(config_of(document).ttl)
+        config = self._config
+        ttl, care = _session.milliseconds(config.ttl), _session.care_of(config)
         others = () if self.held is None else _session.other_locks(self.held)
-        saving = self._queues.save(self, others, (ttl, changes, _session.care_of(config_of(document))))
+        saving = self._queues.save(self, others, (ttl, changes, care))
         self._queues.released(self, await saving)
         self._leave()
 

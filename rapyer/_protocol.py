@@ -101,8 +101,11 @@ class LockScripts:
             heir: to whom the lock may be handed.
         """
         ttl, operations, care = changes
-        keys = (place.key, place.lock_key, *[lock.lock_key for lock in others], place.queue_key)
-        fences = (fence, *[lock.fence for lock in others])
+        keys, fences = [place.key, place.lock_key], [fence]
+        for lock in others:
+            keys.append(lock.lock_key)
+            fences.append(lock.fence)
+        keys.append(place.queue_key)
         arguments: list[Argument] = [ttl, str(len(fences)), *fences, str(len(operations))]
         for operation in operations:
             arguments += [operation.script, *operation.flat()]
