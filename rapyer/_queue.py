@@ -300,7 +300,7 @@ class Queues:
 
     def _leave(self, place: Place, token: str, ticket: str) -> asyncio.Task[None]:
         """Take a ticket out, or pass the lock on if it was given to it; return the task that sees to it."""
-        nobody = (self._wakes.channel(place.key), "", "", "", "")
+        nobody = (self._wakes.channel(place.key),)
         return self._start(self._see_to(self._scripts.releasing(place, token, ticket, nobody)))
 
     async def _see_to(self, releasing: Releasing) -> None:
@@ -323,7 +323,7 @@ class Queues:
                     # A call before named this token, and its answer may be lost that gave it the lock.
                     self._leave(group.place, group.token, group.ticket)
                 self._close(group)
-            return (channel, "", "", "", "")
+            return (channel,)
         if group.token not in self._waiting:
             group.token, group.ticket, group.again = self._new_token(), "", True
             self._waiting[group.token] = group

@@ -71,7 +71,7 @@ BATCH = ("1", "", "refuse", "0", "0", "3", *_THREE, "1", "0", "value.set", "$", 
 
 LOCK, QUEUE = _keys.lock_key(KEY, "default"), _keys.queue_key(KEY, "default")
 _HELD = ("HSET", LOCK, "owner", "token", "fence", "7", "info", "")
-_NOBODY = ("channel", "", "", "", "")  # to hand the lock to
+_NOBODY = ("channel",)  # to hand the lock to
 #: Keys, what the script takes, and whether the lock is held before.
 LOCKS: Mapping[str, tuple[list[str], tuple[str, ...], bool]] = {
     "lock.acquire": ([KEY, LOCK, QUEUE], ("token", "30000", "", "", "channel", ""), False),

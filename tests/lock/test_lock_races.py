@@ -172,7 +172,7 @@ async def test_a_message_that_comes_late(clean, doc, other):
     [ticket] = await clean.lrange(keys[2], 0, -1)
     channel = ticket.split(b"\n")[1]
     # The first one gives back; as this is said to be the waiter's own channel, its message comes in the answer: here.
-    arguments = ("first", "", "", channel, "", "", "", "")
+    arguments = ("first", "", "", channel)
     _, (token, fence, text) = await clean.evalsha(scripts()["lock.release"].sha, 3, *keys, *arguments)
     await clean.delete(keys[1])
     async with doc.lock(save_at_end=True):

@@ -280,7 +280,7 @@ def _reads() -> list[Case]:
 
 FREE = LOCK + "2"
 TERMS = ("9000", "", "info")
-NOBODY = ("channel", "", "", "", "")
+NOBODY = ("channel",)
 
 
 def _acquire(rule: str, stored: str | None, lock: str, *, who: str = TOKEN, **more: Any) -> Case:

@@ -58,7 +58,12 @@ def ask(server: Server, token: str, channel: str = "", *, queue: bool = True) ->
 
 def release(server: Server, token: str, following: str = "", channel: str = MINE, waits: str = "") -> Any:
     """Give it back, to `following` if that is somebody."""
-    return server.call("lock.release", KEYS, (token, "", waits, channel, following, "60000", "", "next"))
+    return server.call("lock.release", KEYS, (token, "", waits, channel, *heir(following)))
+
+
+def heir(token: str) -> tuple[str, ...]:
+    """Return a waiter of the caller's own, as it is named to hand the lock to it; nothing for nobody."""
+    return (token, "60000", "", "next") if token else ()
 
 
 def owner(server: Server) -> str | None:
@@ -235,7 +240,7 @@ def save(server: Server, token: str, number: int, following: str = "", ttl: str 
     change = ("1", "value.set", "$", "$.n", str(number), "0")
     assert owner(server) == token
     fence = server.redis.hget(LOCK, "fence")
-    return server.call("lock.save", KEYS, (ttl, "1", fence, *change, MINE, following, "60000", "", "next"))
+    return server.call("lock.save", KEYS, (ttl, "1", fence, *change, MINE, *heir(following)))
 
 
 def test_saving_hands_on_what_was_written(server: Server, others: Radio) -> None:
@@ -255,7 +260,7 @@ def test_saving_needs_every_lock_of_the_holder(server: Server) -> None:
     """One of another action that was lost refuses the save; the lock stays with who has it."""
     _, (_, fence, _) = ask(server, "a")
     keys = (DOCUMENT, LOCK, LOCK + "2", QUEUE)
-    arguments = ("", "2", fence, "17", "1", "value.set", "$", "$.n", "5", "0", MINE, "", "", "", "")
+    arguments = ("", "2", fence, "17", "1", "value.set", "$", "$.n", "5", "0", MINE)
     assert server.refusal("lock.save", keys, arguments) == "LOCK_LOST 0 3"
     assert (server.text(), owner(server)) == ('{"n":1}', "a")
     server.redis.hset(LOCK + "2", "fence", "17")

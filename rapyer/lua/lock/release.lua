@@ -2,7 +2,7 @@
 --
 -- KEYS    document, lock, queue
 -- ARGV    token, fencing number ("" for any that the token was given), ticket ("" if there is none); channel of the
---         caller, and the caller's own waiter who is next: token ("" if there is none), lease in milliseconds, ttl, info
+--         caller, and if a waiter of the caller's own is next: its token, lease in milliseconds, ttl, info
 -- RETURNS {1, {token, fencing number, document as JSON text} of the caller's waiter who holds the lock now or nothing},
 --         or {0} where the lock is held no more
 -- ERRORS  -

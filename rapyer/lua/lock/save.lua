@@ -4,7 +4,7 @@
 --
 -- KEYS    document, lock, other locks that the holder has on it..., queue
 -- ARGV    ttl, locks, fencing numbers..., count, then for each change: "value.set" or "map.pop", path, what the operation takes; then what
---         lock.release hands on with: channel, token, lease in milliseconds, ttl, info
+--         lock.release hands on with: channel, and perhaps token, lease in milliseconds, ttl, info
 -- RETURNS {1, {token, fencing number, document as JSON text} of the caller's waiter who holds the lock now or nothing}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE INDEX
 -- FLAGS   -
