@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 from redis.exceptions import RedisError, ResponseError
@@ -124,7 +124,7 @@ class Sent:
             raise self.failed(error) from error.__cause__
 
 
-class ScriptCall(Sent):
+class ScriptCall(Sent, msgspec.Struct, eq=False):
     """One call of a script.
 
     Attributes:
@@ -139,33 +139,19 @@ class ScriptCall(Sent):
         tries: how many connections failed it.
     """
 
-    __slots__ = ("future", "keys", "lane", "name", "packed", "repeatable", "sender", "where")
-
+    future: Future[Any]
+    name: str
+    keys: Sequence[str]
+    where: Where | Locate | str
+    sender: Sender
+    lane: Lane
     packed: bytes
-    care: Care | None = None
+    repeatable: bool
+    care: ClassVar[Care | None] = None
     # What a lane may ask of any call, and what is seldom another value.
     tries = 0
     first = b""
-
-    def __init__(  # noqa: PLR0913, PLR0917 - by place, since it is made for each call
-        self,
-        future: Future[Any],
-        name: str,
-        keys: Sequence[str],
-        where: Where | Locate | str,
-        sender: Sender,
-        lane: Lane,
-        packed: bytes,
-        repeatable: bool,  # noqa: FBT001
-    ) -> None:
-        self.future = future
-        self.name = name
-        self.keys = keys
-        self.where = where
-        self.sender = sender
-        self.lane = lane
-        self.packed = packed
-        self.repeatable = repeatable
+    __repr__ = object.__repr__  # the bytes are nobody's to see
 
     @property
     def script(self) -> Script:
