@@ -96,8 +96,7 @@ class Queues:
         return True
 
     def _new_group(self, waiter: Waiter) -> Group:
-        room = TURNS - 1 if waiter.patient else 0
-        group = waiter.group = Group(waiter.place, self._new_token(), [waiter], room)
+        group = waiter.group = Group(waiter.place, self._new_token(), [waiter], TURNS - 1 if waiter.patient else 0)
         self._groups.setdefault(group.place.lock_key, []).append(group)
         self._waiting[group.token] = group
         return group
@@ -237,14 +236,15 @@ class Queues:
 
     def _granted(self, token: bytes, fence: bytes, text: bytes) -> None:
         group = self._waiting.get(token.decode())
-        waiter = None if group is None else group.first()
         if group is None:
             return
+        waiter = group.first()
         if waiter is None:
             group.room = 0  # all of them are leaving: the last one passes the lock on
             return
         del self._waiting[group.token]
-        group.stop_timer()
+        if group.timer is not None:
+            group.stop_timer()
         group.waiters.remove(waiter)
         group.holder = waiter
         waiter.granted(group.token, int(fence))
@@ -291,7 +291,8 @@ class Queues:
 
     def _close(self, group: Group) -> None:
         group.closed = True
-        group.stop_timer()
+        if group.timer is not None:
+            group.stop_timer()
         self._waiting.pop(group.token, None)
         groups = self._groups[group.place.lock_key]
         groups.remove(group)
@@ -316,9 +317,10 @@ class Queues:
     def _heir(self, waiter: Waiter) -> Heir:
         """Return to whom the lock may be handed: who of the group is next. `released` has to follow."""
         group, channel = waiter.group, self._wakes.channel(waiter.place.key)
-        first = group.first() if group.holder is waiter else None
+        holds = group.holder is waiter
+        first = group.first() if holds and group.waiters else None
         if first is None:
-            if group.holder is waiter and not group.closed:
+            if holds and not group.closed:
                 if group.token in self._waiting:
                     # A call before named this token, and its answer may be lost that gave it the lock.
                     self._leave(group.place, group.token, group.ticket)
@@ -348,8 +350,7 @@ class Queues:
 
         The answer is for `released`; where there is none, or this raises, `give_back` has to follow.
         """
-        heir = self._heir(waiter)
-        return self._scripts.release(waiter.place, waiter.token, str(waiter.fence), "", heir, care)
+        return self._scripts.release(waiter.place, waiter.token, str(waiter.fence), "", self._heir(waiter), care)
 
     def save(self, waiter: Waiter, others: Sequence[Held], changes: Changes) -> Awaitable[Released]:
         """Write the changes, give the lock back and hand it on; 1 round trip.

@@ -49,7 +49,7 @@ class Wakes:
 
     def listening(self, key: str) -> bool:
         """Whether the subscription was confirmed and stands, where the key is as far as is known."""
-        wake = self._wakes.get(self._nodes.lane(key).name)
+        wake = self._wakes.get(self._nodes.lane(key).name) if self._wakes else None
         return wake is not None and wake.listening(self.channel(key))
 
     async def ready(self, key: str) -> None:
