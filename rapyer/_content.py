@@ -188,6 +188,7 @@ class Baseline(msgspec.Struct, eq=False):
     _text: bytes
     _stored: bytes
     sent: bytes = b""
+    __repr__ = object.__repr__  # the texts are nobody's to see
 
     def agrees(self, steps: Steps, text: bytes | None = None, stored: bytes | None = None) -> None:
         """Take the value at this place from the document as it is now, or as it was when it was this text.

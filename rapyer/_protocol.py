@@ -35,7 +35,8 @@ Asked: TypeAlias = "tuple[str, str, asyncio.Future[Answer]]"
 #: What releasing gives: whether the lock was held, then what was given to whom, if anything. So does saving.
 Released: TypeAlias = "tuple[int] | tuple[int, Given]"
 NOT_HELD: Released = (0,)
-#: To whom a lock may be handed: channel of the caller, and if its own waiter is next that one's token, lease, ttl, info.
+#: To whom a lock may be handed: channel of the caller, and if its own waiter is next, that one's token, lease, ttl and
+#: info.
 Heir: TypeAlias = "tuple[str] | tuple[str, str, str, str, str]"
 #: What to save: the document's ttl as the scripts take it, the operations, and the care they are carried out with.
 Changes: TypeAlias = "tuple[str, Sequence[Operation], Care | None]"
