@@ -24,7 +24,7 @@ ONCE = Care(once=True, replicas=0)
 EITHER = pytest.mark.parametrize("care", [None, ONCE], ids=["plain", "once"])
 
 
-class Counted(AtomicRedisModel):
+class Crowded(AtomicRedisModel):
     """A document."""
 
     n: int = 0
@@ -615,8 +615,8 @@ async def test_after_a_forbidden_document_each_has_its_own_call(world):
 async def test_a_lock_on_another_document_keeps_nobody_apart(world):
     """Inside a lock's block the increments of other documents are combined as anywhere else."""
     await rapyer.init_rapyer(world.client)
-    mine, shared = await Counted().save(), await Counted().save()
-    copies = [await Counted.get(shared.key) for _ in range(100)]
+    mine, shared = await Crowded().save(), await Crowded().save()
+    copies = [await Crowded.get(shared.key) for _ in range(100)]
     async with mine.lock():
         await asyncio.gather(*(copy.n.increase() for copy in copies))
         before = await calls(world)
