@@ -111,11 +111,12 @@ class LockBlock(Generic[M]):
             cls, options = self._cls, self._options
             config = cls.Meta
             client = _session.bound_client(config, cls)
-            key = self._key()
+            key, target = self._key(), self._target
+            self._document = None if target is None else target._document()
             if options.save and _session.is_recording():
                 self._check_not_recorded(key)
             lock = Lock(client, config, key, self._action, options.timeout, options.lease)
-            target = self._refresh(key, text := await lock.acquire())
+            inside = self._refresh(key, text := await lock.acquire())
             if options.save:
                 dump = self._document._dump
                 self._baseline = _content.Baseline(dump, dump(loaded=True), text)
@@ -126,11 +127,11 @@ class LockBlock(Generic[M]):
                 await lock.abandon()
             raise
         self._lock = lock
-        return target
+        return inside
 
     def _check_not_recorded(self, key: str) -> None:
         """Refuse to save what a pipeline around this block records already: it would be written twice."""
-        document = ByKey(self._cls, key) if self._target is None else self._target._document()
+        document = ByKey(self._cls, key) if self._target is None else self._document
         if _session.recording_of(document) is not None:
             msg = f"lock(save_at_end=True) of {key!r} inside its pipeline: take the lock first, the pipeline inside it"
             raise UsageError(msg)
@@ -139,8 +140,10 @@ class LockBlock(Generic[M]):
         if self._target is None:
             self._document = found = self._cls._read_document(key, text)
             return cast("M", found)
-        target = self._target
-        self._document = document = target._document()
+        target, document = self._target, self._document
+        if target._document() is not document:
+            msg = f"the model became a part of another document while it waited for the lock of {key!r}: lock that one"
+            raise UsageError(msg)
         document._become(key, text)
         if document is not target:
             target._steps()  # refused where that is no part of the document any more: its changes would be lost

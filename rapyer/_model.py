@@ -284,7 +284,7 @@ class AtomicRedisModel(Keyed):
                 released, and nothing was written.
             OutcomeUnknown: the connection was lost before the answer to the save or the release.
             UsageError: this task holds the lock already, the block is in use, or a nested model is no part of its
-                document any more.
+                document any more, or is one of another document by now.
         """
         document = self._document()
         options = LockOptions(save_at_end, timeout, lease)

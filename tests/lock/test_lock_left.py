@@ -20,8 +20,24 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 import rapyer
 import redis_stack
-from rapyer import _keys, _lock
+from rapyer import AtomicRedisModel, _keys, _lock
 from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, ServerError, UsageError
+from rapyer.fields import Key
+
+
+class Part(AtomicRedisModel):
+    """A document that another one may take in."""
+
+    name: Key[str]
+    n: int = 0
+
+
+class Whole(AtomicRedisModel):
+    """One that does."""
+
+    title: str = "default"
+    part: Part | None = None
+
 
 SAVES = pytest.mark.parametrize("saves", [False, True], ids=["release", "save"])
 
@@ -615,3 +631,25 @@ async def test_a_server_that_is_busy_when_somebody_waits():
         await rapyer.teardown_rapyer()
         await client.aclose()
         await other.aclose()
+
+
+@SAVES
+async def test_a_model_that_becomes_a_part_while_it_waits(clean, saves):
+    """The block is refused, since the lock is another document's: what the model is a part of is as it was."""
+    await Part(name="a").save()
+    whole, part = await Whole(title="mine").save(), Part(name="a")
+
+    async def wait():
+        async with part.lock(save_at_end=saves):
+            part.n += 1
+
+    async with Part.lock_from_key("a"):
+        waiter = asyncio.create_task(wait())
+        await asyncio.sleep(0.05)
+        whole.part = part
+        assert whole.part is part
+    with pytest.raises(UsageError, match="another document"):
+        await waiter
+    assert (whole.title, whole.part, part.n) == ("mine", part, 0)
+    assert (await Part.get("a")).n == 0
+    await free(Part, await Part.get("a"))
