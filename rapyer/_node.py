@@ -125,7 +125,9 @@ class Node(_validity.Vetted):
         values: Any = self.__dict__
         if place not in values and self.__pydantic_extra__ is not None:
             values = self.__pydantic_extra__
-        if not isinstance(value, Immutable) and (present := values.get(place)).__class__ not in UNLINKED:
+        present = values.get(place)
+        # What an operator is at work on stays the same while it is equal.
+        if present.__class__ not in UNLINKED and (not isinstance(value, Immutable) or present == value):
             value = adopt(present, value, self, place)
         values[place] = value
         return value

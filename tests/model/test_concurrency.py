@@ -356,6 +356,21 @@ async def test_blocks_and_awaited_calls_on_one_instance():
     assert tally.number == (await truth(tally)).number == 2 * CALLERS
 
 
+@pytest.mark.parametrize("read", [lambda number: number.load(), lambda number: number.increase(0)], ids=["load", "add"])
+async def test_an_operator_counts_though_its_field_is_read_meanwhile(read):
+    """What waits for its right side adds to what is in Redis by then, also when another task read the same number."""
+    tally = await Tally(number=5).save()
+
+    async def meanwhile():
+        await read(tally.number)
+        await (await truth(tally)).number.increase(100)
+        return 1
+
+    async with tally.pipeline():
+        tally.number += await asyncio.create_task(meanwhile())
+    assert (await truth(tally)).number == 106
+
+
 async def test_a_set_pop_in_a_block_takes_the_element_it_gives():
     """The element that `pop` gave is the one removed; a block that lost the race is refused whole."""
     tally = await Tally(members=set(EACH)).save()
