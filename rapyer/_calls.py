@@ -94,7 +94,9 @@ def increase(owner: Owner, place: Step, amount: str) -> Awaitable[list[Any]]:
     """Add to the integer at a place: `number.increase`, or `number.increase_each` together with others; see `run`."""
     document, key, steps = owner._root()
     config = document.Meta
-    client = config.redis if config.redis is not None else bound_client(config, type(document))
+    client = config.redis
+    if client is None:
+        bound_client(config, type(document))  # says what is missing
     asked = _increase_at(steps, place, config.ttl)
     if asked is None or (_held.get() and locks_on(client, key)):
         return change(owner, place, "number.increase", amount)

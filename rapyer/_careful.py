@@ -64,6 +64,7 @@ class Careful(Sent, Group):
         self.future = None  # `answer` is to be asked: there is something to take note of
         self.name = name
         self.keys = keys
+        self._key = keys[0]
         self._head = tuple(arguments[:-1])
         self._documents, self._others, self.found = None, 0, []
         # Without, nobody joins: only who asks for the same does.

@@ -96,7 +96,7 @@ class Group:
     """
 
     __slots__ = (
-        *("__dict__", "_alone", "_amounts", "_documents", "_futures", "_lane", "_others", "_sender"),
+        *("__dict__", "_alone", "_amounts", "_documents", "_futures", "_key", "_lane", "_others", "_sender"),
         *("common", "found", "future", "keys", "number"),
     )
 
@@ -119,6 +119,7 @@ class Group:
         self.future: Future[Any] | None = future
         self.common = common
         self.keys: Sequence[str] = (key,)
+        self._key = key
         self.found: list[str] = []
         self.number = 0
         self._sender = sender
@@ -135,7 +136,7 @@ class Group:
         futures, most = self._futures, MOST
         if futures is None:
             futures = self._opened()
-        if self._documents is not None or key != self.keys[0]:
+        if key != self._key or self._documents is not None:
             most = self._among(key)
         futures.append(future)
         self._amounts.append(amount)

@@ -114,11 +114,12 @@ def giver() -> Callable[[asyncio.Future[Any], Any], None]:
 def give_each(futures: Iterable[asyncio.Future[Any]], results: Iterable[Any]) -> None:
     """Give each future that is not done its result, as what `giver` returns does."""
     give_it = giver()
+    wakes = give_it is give
     for future, result in zip(futures, results, strict=False):
         waits: Any = future._callbacks
         try:  # as `give` does for one, in half the time
             ((wake, context),) = waits
-            at_once = wake.__self__.__class__ is Task and give_it is give and not _leaving
+            at_once = wakes and wake.__self__.__class__ is Task and not _leaving
         except (AttributeError, TypeError, ValueError):
             at_once = False
         if at_once:
