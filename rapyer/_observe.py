@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from rapyer._combine import Common
     from rapyer._dispatch import Locate, Where
     from rapyer._ops import Argument
     from rapyer._sent import Care
@@ -32,7 +33,7 @@ _HELPER = re.compile(r"rapyer:\{[^}]*\}:\w+:(\d+):")
 #: Scripts that do one thing to each of their keys.
 _MANY = frozenset({"document.duplicate", "document.load_many", "document.load_many_refresh", "lock.renew"})
 _callbacks: tuple[Callable[[Event], object], ...] = ()
-_plain = Dispatcher.script
+_plain, _combined = Dispatcher.script, Dispatcher.combined
 _enter, _leave = LockBlock.__aenter__, LockBlock.__aexit__
 _find = _query.find_keys
 M = TypeVar("M")
@@ -127,6 +128,13 @@ async def _observed(
         return await _plain(self, name, keys, arguments, where, care)
 
 
+async def _observed_combined(
+    self: Dispatcher, common: Common, key: str, amount: Argument, care: Care | None = None
+) -> Any:
+    with _Timed(common.name, _prefix(key)):
+        return await _combined(self, common, key, amount, care)
+
+
 async def _entered(self: LockBlock[M]) -> M:
     with _Timed("lock.enter", self._cls.class_key_initials()):
         return await _enter(self)
@@ -147,6 +155,7 @@ async def _found(client: Any, prefix: str, belongs: Callable[[str], bool]) -> As
 #: Where it is, what it is, and what takes its place while somebody observes.
 _OBSERVED: tuple[tuple[object, str, object, object], ...] = (
     (Dispatcher, "script", _plain, _observed),
+    (Dispatcher, "combined", _combined, _observed_combined),
     (LockBlock, "__aenter__", _enter, _entered),
     (LockBlock, "__aexit__", _leave, _left),
     (_query, "find_keys", _find, _found),

@@ -123,8 +123,8 @@ class Placed(BaseModel):
 
     def _root(self) -> tuple[Any, str, Steps]:
         if not self._own_key:
-            root = self._document()
-            return root, root.key, self._steps()
+            steps, root = self._steps(), self._document()
+            return root, root.key, steps
         document: Any = self
         try:
             own = document._own_pk
