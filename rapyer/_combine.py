@@ -253,7 +253,7 @@ class Group:
                 self._refuse(future, key, error)
                 continue
             packed = _packed(self.common, key, amount)
-            call = ScriptCall(future, name, (key,), path, sender, self._lane, packed, False)  # noqa: FBT003
+            call = ScriptCall(future, name, (key,), path, sender, self._lane, packed, repeatable=False)
             if alone:
                 self._lane.send(call)
             else:

@@ -34,7 +34,6 @@ from rapyer._pack import pack
 from rapyer._refused import ERRORS, Locate, Where, server_error
 from rapyer._registry import once_scripts, scripts
 from rapyer._sent import Care, ScriptCall, is_unsent
-from rapyer._tasks import running_loop
 from rapyer.errors import NotReplicated, UsageError
 
 if TYPE_CHECKING:
@@ -341,7 +340,7 @@ def dispatcher(client: Any) -> Dispatcher:
     """Return the dispatcher of this client in the running loop, made at first use."""
     loops = _dispatchers.get(id(client))
     if loops is not None and loops.client() is client:
-        found = loops.get(running_loop())  # type: ignore[arg-type]  # where none runs, `_make` says so
+        found = loops.get(asyncio.get_running_loop())
         if found is not None:
             return found
     return _make(client)

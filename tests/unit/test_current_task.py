@@ -1,4 +1,4 @@
-"""The running loop is the one that asyncio names, however it is found."""
+"""The running task is the one that asyncio names, however it is found."""
 
 import asyncio
 import os
@@ -7,31 +7,30 @@ import threading
 
 import pytest
 
-from rapyer._tasks import current_task, running_loop
+from rapyer._tasks import current_task
 
 
 async def here():
-    """Return whether loop and task are those that asyncio names, in the middle of a task."""
+    """Return whether the task is the one that asyncio names."""
     await asyncio.sleep(0)
-    return running_loop() is asyncio.get_running_loop() and current_task() is asyncio.current_task()
+    return current_task() is asyncio.current_task() is not None
 
 
 def test_one_loop_after_another():
-    """Each is found while it runs, and none between them: neither one that ended nor one that waits to go on."""
-    assert running_loop() is None
+    """The task of each is found while it runs, and none between them."""
+    assert current_task() is None
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
     for loop in (first, second, first):
         assert loop.run_until_complete(here())
-        assert running_loop() is None
         assert current_task() is None
     first.close()
     second.close()
-    assert running_loop() is None
+    assert current_task() is None
     assert asyncio.run(here())
 
 
 def test_loops_of_several_threads():
-    """Each thread finds its own, whichever was found last, and a thread without one finds none."""
+    """Each thread finds its own task, and a thread without a loop finds none."""
     barrier, found = threading.Barrier(3), []
 
     async def meet():
@@ -44,16 +43,16 @@ def test_loops_of_several_threads():
         thread.start()
     for _ in range(50):
         barrier.wait(20)
-        found.append(running_loop() is None)
+        found.append(current_task() is None)
     for thread in threads:
         thread.join()
     assert found == [True] * 150
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio is asked; from Python 3.14 on it lets no task in")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio is asked, which lets no task in from Python 3.14 on")
 @pytest.mark.parametrize("amid", ["task", "callback"])
 def test_a_loop_inside_another(amid):
-    """Programs run a loop amid another one's task or callback, in its thread: each is found while it goes on."""
+    """Programs run a loop amid another one's task or callback, in its thread: the task of each is found."""
     outer, found = asyncio.new_event_loop(), []
 
     def nested():
@@ -82,7 +81,7 @@ def test_a_loop_inside_another(amid):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_that_was_forked_in_a_loop():
-    """The loop is its parent's: the child finds none until it runs one of its own."""
+    """The task is its parent's: the child finds none until it runs one of its own."""
 
     async def fork():
         assert await here()
@@ -91,7 +90,7 @@ def test_a_child_that_was_forked_in_a_loop():
             return os.waitpid(child, 0)[1]  # noqa: ASYNC222 - nothing else goes on
         code = 1
         try:
-            alone = running_loop() is None
+            alone = current_task() is None
             asyncio._set_running_loop(None)  # as `asyncio.run` wants it
             code = int(not (alone and asyncio.run(here())))
         finally:
