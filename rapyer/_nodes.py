@@ -140,7 +140,10 @@ class Cluster:
         return self._slots[hash_slot(key)] or self._any()
 
     def _any(self) -> Lane:
-        name = random.choice(sorted(self._known.keys() - self._silent) or sorted(self._known))  # noqa: S311 - no secret
+        answering = self._known.keys() - self._silent
+        # A lane to a replica would be let go of with the next answer, and the call be told of that, not of its slot.
+        primaries = answering & {lane.name for lane in self._primaries}
+        name = random.choice(sorted(primaries or answering or self._known))  # noqa: S311 - no secret
         return self._to(*self._known[name])
 
     def _to(self, host: str, port: int) -> Lane:

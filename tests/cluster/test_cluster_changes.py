@@ -98,6 +98,29 @@ async def test_a_slot_that_nobody_serves(world):
     assert await doc.n.load() == 1
 
 
+async def test_a_slot_that_nobody_serves_is_asked_for_at_primaries(world):
+    """What ends a call that waited in vain is what a primary said of its slot, not that a replica serves none."""
+    doc = await Doc().save()
+    slot, ports = hash_slot(doc.key), [node.port for node in world.servers.nodes]
+    primaries = [node.port for node in world.servers.primaries()]
+    owner = await world.owner(doc.key)
+    await asyncio.gather(*(world.at(port).execute_command("CLUSTER", "DELSLOTS", slot) for port in ports))
+    try:
+        await world.nodes.ask()
+        await asyncio.gather(*(world.at(port).config_resetstat() for port in ports))
+        world.nodes._seconds = 1.0
+        with pytest.raises(ServerError, match="serves its slot"):
+            await doc.n.increase()
+        told = [port for port in ports if "errorstat_CLUSTERDOWN" in await world.at(port).info("errorstats")]
+        assert told
+        assert set(told) <= set(primaries)
+    finally:
+        world.nodes._seconds = 10.0
+        await world.at(owner).execute_command("CLUSTER", "ADDSLOTS", slot)
+        await asyncio.to_thread(world.servers.wait)
+    assert await doc.n.increase() == 1
+
+
 @pytest.mark.slow
 async def test_finding_through_a_failover():
     """A search waits for the heir of a primary that was killed, as long as any call would, and finds everything."""
