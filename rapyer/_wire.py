@@ -204,7 +204,6 @@ class Wire(asyncio.Protocol):
         self._quiet = 0
         self._left = 0
         self._progress = False
-        self._vigil = Vigil(self._loop, self.sent)
         self._error: BaseException | None = None
         self._take_over(connection)
 
@@ -223,6 +222,7 @@ class Wire(asyncio.Protocol):
         tls: Any = getattr(writer.transport, "_ssl_protocol", None)
         self._socket_side: Any = writer.transport if tls is None else tls._transport
         writer._transport = _Closed  # a writer closes its transport when it is collected
+        self._vigil = Vigil(self._loop, self.sent, self._socket_side)
         reader = getattr(parser, "_reader", None)  # hiredis; what it has is not lost
         early = bytes(stream._buffer) if reader else b""
         self._reader: Any = reader or PureReader(parser, stream)

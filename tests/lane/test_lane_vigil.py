@@ -3,10 +3,14 @@
 import asyncio
 import time
 
-from lane_world import load
+import pytest
+from lane_world import increase, load
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from rapyer import _vigil
 from rapyer._vigil import LONGEST
+from rapyer.errors import OutcomeUnknown
 
 
 def sleeps(monkeypatch):
@@ -52,3 +56,42 @@ async def test_a_slow_server_is_waited_for_asleep(world):
             await call
         assert vigil._rest > 0
         assert kept < 100 * 20 * LONGEST / 2
+
+
+async def test_the_rest_of_the_loop_has_its_turn_meanwhile(world, monkeypatch):
+    """While a lone call is waited for awake, other connections and timers go on, and so do threads that call in."""
+    await world.put("k")
+    monkeypatch.setattr(_vigil, "LONGEST", 30)
+    async with world.proxied() as (dispatcher, proxy):
+        await load(dispatcher, "k")
+        proxy.open.clear()
+        call = asyncio.ensure_future(load(dispatcher, "k"))
+        began = time.perf_counter()
+        for _ in range(20):
+            await world.client.ping()
+            await asyncio.sleep(0.001)
+            await asyncio.to_thread(time.sleep, 0.001)
+        assert time.perf_counter() - began < 10
+        assert dispatcher._lane._wire._vigil._awake
+        assert not call.done()
+        proxy.open.set()
+        await call
+
+
+async def test_a_connection_that_ends_while_it_is_waited_for_awake(world, monkeypatch):
+    """Its end is seen at once, and nothing is read of whatever has the socket's number next."""
+    await world.put("k")
+    monkeypatch.setattr(_vigil, "LONGEST", 30)
+    async with world.proxied(retry=Retry(NoBackoff(), 0)) as (dispatcher, proxy):
+        await load(dispatcher, "k")
+        for _ in range(20):
+            proxy.open.clear()
+            call = asyncio.ensure_future(increase(dispatcher, "k"))
+            await asyncio.sleep(0.01)
+            began = time.perf_counter()
+            proxy.cut()
+            with pytest.raises(OutcomeUnknown):
+                await call
+            assert time.perf_counter() - began < 10
+            proxy.open.set()
+            assert await load(dispatcher, "k")

@@ -472,7 +472,11 @@ echo "$*" >> {diary}
 case "$*" in
   *" up --detach") {server} --port $RAPYER_REDIS_PORT --bind 127.0.0.1 --daemonize yes \
     --save "" --pidfile {pidfile} ;;
-  *" kill" | *" down "*) test ! -e {pidfile} || kill -9 $(cat {pidfile}); rm -f {pidfile} ;;
+  *" kill" | *" down "*)
+    if test -e {pidfile}; then
+      pid=$(cat {pidfile}); kill -9 $pid; rm -f {pidfile}
+      for _ in $(seq 500); do kill -0 $pid 2>/dev/null || break; sleep 0.01; done # its port is free then
+    fi ;;
 esac
 """
 
