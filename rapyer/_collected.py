@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from contextvars import ContextVar
-from itertools import islice, repeat
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rapyer._link import LeftOut
@@ -192,7 +192,8 @@ class Recording:
 
     def add(self, document: Document, operations: Iterable[Operation]) -> None:
         """Collect operations in order."""
-        self.entries.extend(zip(repeat(document), operations))
+        for operation in operations:  # mostly one
+            self.entries.append((document, operation))
 
 
 def _is_within(value: Any, whole: Any) -> bool:

@@ -20,7 +20,7 @@ from rapyer._collected import recording_here
 from rapyer._link import LeftOut, MovedOut
 from rapyer._ops import Operation, update
 from rapyer._placed import Placed, owner_of
-from rapyer._schema import FieldReaders, FieldWriters, InformedReader
+from rapyer._schema import FieldReaders, FieldWriters, InformedReader, PlainReaders
 from rapyer.config import RedisConfig
 from rapyer.errors import CorruptDocument, UsageError
 from rapyer.types._base import STORAGE_CONFIG, Immutable, follow, remembered, watch
@@ -71,6 +71,7 @@ class Node(_validity.Vetted):
         cls.Meta = _classes.make_config(cls)
         cls._plans = _classes.Plans(cls, Node)
         cls._readers = FieldReaders(cls)
+        cls._plain_readers = PlainReaders(cls)
         cls._writers = FieldWriters(cls)
         cls._rules = _validity.Rules(cls)
         cls._judged = cls._rules.judged
@@ -241,7 +242,7 @@ class Node(_validity.Vetted):
                 recording = None
             try:
                 if name in facts.alone:
-                    self.__pydantic_validator__.validate_assignment(self, name, value)
+                    self._assign(name, value)
                 else:
                     super().__setattr__(name, value)
                 if recording is None:
@@ -255,15 +256,23 @@ class Node(_validity.Vetted):
             except MovedOut:  # this is no place of the document any more
                 setattr(self, name, value)
                 return
-            except Exception:
-                _set(self, "__dict__", before)  # the model's validators, and what writes it, see the value in its place
-                _set(self, "__pydantic_extra__", extra)
+            except Exception:  # the model's validators, and what writes it, see the value in its place
+                self._undo(name, present, before, extra)
                 raise
             recording.add(document, [*changes, *others] if others else changes)
             if facts.plans[name].followed:
                 value = getattr(self, name)
                 recording.renewed(value)
                 follow(value)
+
+        def _undo(self, name: str, present: Any, before: dict[str, Any], extra: Any) -> None:
+            """Have the fields be what they were before one of them was set, in this dict or in a new one."""
+            if present is _NOTHING:
+                before.pop(name, None)
+            else:
+                before[name] = present
+            _set(self, "__dict__", before)
+            _set(self, "__pydantic_extra__", extra)
 
         def _set_besides(self, name: str, before: Mapping[str, Any]) -> list[Operation]:
             """Return what sets the fields that the model's validators changed with one."""

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 #: Types whose values are what they are annotated as once validated: nobody can change what is inside.
 _SCALARS = frozenset({"bool", "int", "str"})
 _WRAPPERS = frozenset({"default", "nullable"})
+#: What is validated by Pydantic's own code alone, if its parts are.
+_PLAIN = (
+    _WRAPPERS
+    | _SCALARS
+    | {"float", "bytes", "date", "time", "datetime", "timedelta", "none", "json-or-python", "list", "dict"}
+)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,6 +50,29 @@ class FieldReaders(dict["Step", "SchemaValidator | InformedReader | AnyReader"])
         told = _told(opened, name)
         reader: Any = SchemaValidator(schema if told is opened else _closed(told, definitions), config)
         self[name] = reader if told is opened else InformedReader(reader, name)
+        return self[name]
+
+
+class PlainReaders(dict[str, "SchemaValidator | None"]):
+    """Field name -> a validator of its values that is all there is to assigning one; made when first asked for.
+
+    None where there is more: the field or the model is frozen or has code of the user's, or the field holds models.
+    """
+
+    def __init__(self, cls: type[BaseModel]) -> None:
+        super().__init__()
+        self._cls = cls
+
+    def __missing__(self, name: str) -> SchemaValidator | None:
+        """Make the reader of a field."""
+        cls: Any = self._cls
+        field = cls.__pydantic_fields__.get(name)
+        if field is None:  # there may be any number of extra ones
+            return None
+        frozen = field.frozen or cls.model_config.get("frozen")
+        simple = not frozen and type(cls.__pydantic_validator__) is SchemaValidator and _is_bare(cls)
+        schema, config = _field(cls, name)
+        self[name] = SchemaValidator(schema, config) if simple and _is_plain(schema) else None
         return self[name]
 
 
@@ -233,6 +262,22 @@ def _is_model(schema: Any) -> bool:
     while own and schema["type"].startswith("function-") and "schema" in schema:
         schema = schema["schema"]
     return bool(schema["type"] == "model")
+
+
+def _is_bare(cls: type[BaseModel]) -> bool:
+    """Whether a model is its fields, and no code has a say in their assignment."""
+    schema, _ = _opened(cls.__pydantic_core_schema__)
+    return bool(schema["type"] == "model" and schema["schema"]["type"] == "model-fields")
+
+
+def _is_plain(schema: Any) -> bool:
+    """Whether validating a value runs no code but Pydantic's and ours, and looks at nothing besides the value."""
+    kind = schema["type"]
+    if kind.startswith("function-"):
+        return "rapyer" in schema.get("metadata", {})
+    if kind not in _PLAIN or "on_error" in schema:
+        return False
+    return all(_is_plain(part) for _, part in _parts(schema))
 
 
 def _parts(schema: Any) -> Iterator[tuple[str, Any]]:

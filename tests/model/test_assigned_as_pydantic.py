@@ -1,0 +1,130 @@
+"""Assigning a field gives what Pydantic's own assignment gives: value, type, fields set, and error, word for word."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Optional
+
+import pytest
+from pydantic import ConfigDict, Field, ValidationError, field_validator
+
+from rapyer import AtomicRedisModel
+from rapyer.errors import OutOfRange
+
+
+class Assigned(AtomicRedisModel):
+    """Fields of plain kinds, some with constraints."""
+
+    model_config = ConfigDict(str_strip_whitespace=True, str_max_length=20)
+
+    number: int = 0
+    small: Annotated[int, Field(ge=0, le=9)] = 0
+    exact: Annotated[int, Field(strict=True)] = 0
+    text: str = ""
+    coded: Annotated[str, Field(pattern="^[a-z]+$")] = "a"
+    flag: bool = False
+    size: float = 0.0
+    data: bytes = b""
+    when: Optional[datetime] = None  # noqa: UP045 - as users of Python 3.9 wrote it
+    span: timedelta = timedelta()
+    names: list[str] = []
+    counts: dict[str, int] = {}
+    sizes: dict[str, float] = {}
+    fixed: Annotated[int, Field(frozen=True)] = 0
+    hidden: Annotated[int, Field(exclude=True)] = 0
+    odd: int = 1
+    beside: int = 0
+
+    @field_validator("odd")
+    @classmethod
+    def _odd(cls, value):
+        if value % 2 == 0:
+            msg = "even"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("beside")
+    @classmethod
+    def _beside(cls, value, info):
+        return value + info.data["number"]
+
+
+GIVEN = [
+    0,
+    7,
+    True,
+    "12",
+    "  text ",
+    "x" * 30,
+    2.0,
+    2.5,
+    float("nan"),
+    2**63,
+    10**30,
+    None,
+    b"bytes",
+    "2026-01-02T03:04:05Z",
+    datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=2))),
+    timedelta(seconds=3),
+    ["a", " b"],
+    [1],
+    ("a",),
+    {"a": 1},
+    {"a": "1"},
+    {1: 1},
+    {"a": "x"},
+    "\ud800",
+    object(),
+]
+
+
+def outcome(assign):
+    """Return what assigning gives, or the errors."""
+    try:
+        assign()
+    except ValidationError as error:
+        return error.title, str(error)
+    return None
+
+
+@pytest.mark.parametrize("given", GIVEN, ids=repr)
+@pytest.mark.parametrize("name", list(Assigned.model_fields))
+def test_same_as_pydantic(name, given):
+    """By `model.field = value`, whether it fits or not."""
+    model, other = Assigned(), Assigned()
+    told = outcome(lambda: other.__pydantic_validator__.validate_assignment(other, name, given))
+    assert outcome(lambda: setattr(model, name, given)) == told
+    if told is None:
+        mine, theirs = model.__dict__[name], other.__dict__[name]
+        assert (type(mine), mine) == (type(theirs), theirs)
+        assert mine is not given or not isinstance(given, (list, dict))
+        assert model.model_fields_set == other.model_fields_set
+    else:
+        assert (model.__dict__, model.model_fields_set) == (Assigned().__dict__, set())
+
+
+async def test_what_cannot_be_sent_leaves_the_model_as_it_was(bound):
+    """In a block, a value that validates and cannot be written is refused, and what was there stays."""
+    model = await Assigned(sizes={"x": 1.5}).save()
+    async with model.pipeline() as block:
+        sizes = block.sizes
+        with pytest.raises(ValidationError):
+            block.small = 10
+        with pytest.raises(OutOfRange):
+            block.sizes = {"a\\b": 0.9715098593399603}  # that RedisJSON reads as another, below such a name
+        assert block.sizes is sizes
+        assert block.sizes == {"x": 1.5}
+        assert block.small == 0
+        block.number = 3
+    found = await Assigned.get(model.key)
+    assert (found.number, found.sizes, found.small) == (model.number, model.sizes, model.small) == (3, {"x": 1.5}, 0)
+
+
+async def test_updates_too(bound):
+    """`aupdate()` takes and refuses the same."""
+    model = await Assigned().save()
+    await model.aupdate(number="12", text=" x ", names=("a",), counts={"a": "2"})
+    assert (model.number, model.text, model.names, model.counts) == (12, "x", ["a"], {"a": 2})
+    with pytest.raises(ValidationError, match="less than or equal to 9"):
+        await model.aupdate(number=1, small=10)
+    with pytest.raises(ValidationError, match="frozen"):
+        await model.aupdate(number=1, fixed=1)
+    assert (await Assigned.get(model.key)).number == 12
