@@ -39,6 +39,7 @@ class Share(msgspec.Struct, eq=False, gc=False):  # nothing that it holds knows 
         fields: what is changed, None for all of it, with the JSON text that it has afterwards, None where that is
             not known.
         unknown: those whose text is read for that reason, in the order of the answers.
+        reads: the paths that are read afterwards.
         depth: how many names are on a path that cannot be written to, at most.
     """
 
@@ -46,6 +47,7 @@ class Share(msgspec.Struct, eq=False, gc=False):  # nothing that it holds knows 
     number: str
     fields: dict[Step | None, bytes | None] = {}
     unknown: Sequence[Step | None] = ()
+    reads: list[str] = []
     depth: int = 0
 
     def words(self, operation: Operation) -> Sequence[Argument]:
@@ -64,14 +66,12 @@ class Batch:
     Attributes:
         entries: what it does.
         shares: the documents, by their identities.
-        reads: what it reads afterwards: number of the document and path, for each.
     """
 
-    __slots__ = ("_body", "_long", "_undo", "entries", "reads", "shares")
+    __slots__ = ("_body", "_long", "_undo", "entries", "shares")
 
     def __init__(self, entries: Entries) -> None:
         self.entries = entries
-        self.reads: list[str] = []
         if not self._takes(entries, dependent=False):
             self.entries = squash(entries)
             self._takes(self.entries, dependent=True)
@@ -89,19 +89,19 @@ class Batch:
                 last, share = document, self._share(document)
                 fields = share.fields
             place, words = _words(operation.script, operation.steps, operation.member)
-            depends = "0"
+            number = share.number
             if place in fields or (fields and (place is None or None in fields)):
                 if not dependent:
                     return False
-                depends, self._undo = "1", True
+                number, self._undo = f"{number}+", True
             fields[place] = None if operation.steps else _outcome(operation)
             if words is None:
                 if len(operation.steps) > _codec.SHALLOW:
                     self._long = self._long or []
                     self._long.append((document, operation))
-                body += [share.number, depends, *share.words(operation)]
+                body += (number, *share.words(operation))
             else:
-                body += [share.number, depends, *words, *operation.arguments]
+                body += (number, *words, *operation.arguments)
         return True
 
     def _share(self, document: Document) -> Share:
@@ -112,7 +112,7 @@ class Batch:
 
     def read(self, document: Document, steps: Steps) -> None:
         """Have it read what is at a place afterwards."""
-        self.reads += (self._share(document).number, absolute(steps))
+        self._share(document).reads.append(absolute(steps))
 
     def read_changed(self, share: Share) -> None:
         """Have it read what it changes of a document, as far as that is not known."""
@@ -121,8 +121,7 @@ class Batch:
             fields.clear()
             fields[None] = None
         share.unknown = [place for place, text in fields.items() if text is None]
-        for place in share.unknown:
-            self.reads += (share.number, absolute(() if place is None else (place,)))
+        share.reads += [absolute(() if place is None else (place,)) for place in share.unknown]
 
     def call(self, missing: str) -> tuple[list[str], list[Argument]]:
         """Return its keys and arguments.
@@ -151,7 +150,9 @@ class Batch:
             arguments += ("" if ttl is None else milliseconds(ttl), missing, f"{own}", f"{len(locks)}")
             if locks:
                 arguments += [lock.fence for lock in locks]
-        arguments += [f"{len(self.entries)}", *self._body, f"{len(self.reads) // 2}", *self.reads]
+        arguments += (f"{len(self.entries)}", *self._body)
+        for share in self.shares.values():
+            arguments += (f"{len(share.reads)}", *share.reads)
         return keys, arguments
 
     def care(self) -> Care | None:

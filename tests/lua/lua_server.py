@@ -113,10 +113,10 @@ def batch(
         arguments += document.arguments
     arguments.append(str(len(changes)))
     for change in changes:
-        arguments += [str(change.document), "1" if change.dependent else "0", change.script, *change.arguments]
-    arguments.append(str(len(reads)))
-    for number, path in reads:
-        arguments += [str(number), path]
+        arguments += [f"{change.document}{'+' * change.dependent}", change.script, *change.arguments]
+    for number, _ in enumerate(documents, 1):
+        paths = [path for each, path in reads if each == number]
+        arguments += [str(len(paths)), *paths]
     return [key for document in documents for key in document.keys], arguments
 
 

@@ -6,8 +6,8 @@
 --
 -- KEYS    for each document: document, lock keys..., keys for the use of this call alone...
 -- ARGV    documents; for each: ttl, "refuse" or "skip" if it is gone, number of keys for own use, locks, fencing numbers...;
---         operations; for each: document, "1" if dependent, name, path, what the operation takes;
---         reads; for each: document, path
+--         operations; for each: document, with a "+" if dependent, name, path, what the operation takes;
+--         for each document: reads, path of each
 -- RETURNS {for each read its JSON text or nothing, what the last operation answers besides}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE ZERO_DIVISION INDEX VALUE ENTRY
 -- FLAGS   -
@@ -87,8 +87,12 @@ end
 
 local function carry_out()
   for index = 1, tonumber(take()) do
-    local document, dependent, name, path = documents[take()], take(), take(), take()
-    if dependent == "1" then write_before_dependent(document, name, path) end
+    local number, name, path = take(), take(), take()
+    local document = documents[number]
+    if not document then
+      document = documents[string.sub(number, 1, -2)]
+      write_before_dependent(document, name, path)
+    end
     local apply, code, detail = check(name, document.key, path)
     if apply then
       local field, last = string.sub(path, 1, 2) == "$." and path, #pending
@@ -103,7 +107,8 @@ local function carry_out()
 end
 
 local first_key = 1
-for number = 1, tonumber(take()) do
+local count = tonumber(take())
+for number = 1, count do
   local document = { key = KEYS[first_key], ttl = take(), skip = take() == "skip", truths = {} }
   local own = tonumber(take())
   local held, code, detail = check_locks(first_key + 1)
@@ -133,8 +138,11 @@ if code then return fail(code, detail, index) end
 for _, document in pairs(documents) do expire(document.key, document.ttl) end
 
 local texts = {}
-for i = 1, tonumber(take()) do
-  local document, path = documents[take()], take()
-  texts[i] = document.truths[path] or (read(document.key, path)) or false
+for number = 1, count do
+  local document = documents[string.format("%d", number)]
+  for _ = 1, tonumber(take()) do
+    local path = take()
+    texts[#texts + 1] = document.truths[path] or (read(document.key, path)) or false
+  end
 end
 return { texts, last_extra }
