@@ -91,6 +91,8 @@ class Recording:
         task = current_task()
         if task is None:  # a thread without a loop got a copy of the context
             return None
+        if self.covered is document and self.task is task and self.outer is None:  # mostly
+            return self
         recording: Recording | None = self
         found = None
         while recording is not None:
