@@ -1,8 +1,8 @@
 """Renewal of locks: one script for all locks of a client and loop with the same lease, at a third of it.
 
 Rules:
-- A lock is put on before it is asked for and taken off before its release is sent: renewal starts before the answer can
-  arrive, and never outlives a lock. Nothing runs while there is none.
+- A lock is put on in the turn of the loop in which it is asked for, and taken off before its release is sent: renewal
+  starts before the answer can arrive, and never outlives a lock. Nothing runs while there is none.
 - A lock that its holder has entered and that the server no longer knows is lost: the holder's task is cancelled.
 - When Redis cannot be reached the leases run on. What could not be renewed for a whole lease is lost, too.
 - Calls do not wait for each other: where one fails, or is not answered, the locks of the others are renewed.

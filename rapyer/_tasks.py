@@ -33,8 +33,8 @@ else:
         return _tasks.get(_running_loop())
 
 
-#: What is about to end a loop, see `give`.
-_leaving: list[BaseException] = []
+#: What is about to end which loop, see `give`.
+_leaving: list[tuple[asyncio.AbstractEventLoop, BaseException]] = []
 
 
 def give(future: asyncio.Future[Any], result: Any) -> None:
@@ -44,7 +44,7 @@ def give(future: asyncio.Future[Any], result: Any) -> None:
     more to give, and not every transport lets it through. Until then tasks are woken by the loop, and so after it.
     """
     callbacks = future._callbacks  # asyncio has no other way to ask
-    if callbacks and len(callbacks) == 1 and not _leaving:
+    if callbacks and len(callbacks) == 1 and not (_leaving and _ends()):
         wake, context = callbacks[0]
         if getattr(wake, "__self__", None).__class__ is Task:
             future.remove_done_callback(wake)
@@ -58,13 +58,20 @@ def give(future: asyncio.Future[Any], result: Any) -> None:
 
 
 def _leave_soon(future: asyncio.Future[Any], error: BaseException) -> None:
-    _leaving.append(error)
-    future.get_loop().call_soon(_leave, error)
+    leaving = future.get_loop(), error
+    _leaving.append(leaving)
+    leaving[0].call_soon(_leave, leaving)
 
 
-def _leave(error: BaseException) -> None:
-    _leaving.remove(error)
-    raise error
+def _leave(leaving: tuple[asyncio.AbstractEventLoop, BaseException]) -> None:
+    _leaving.remove(leaving)
+    raise leaving[1]
+
+
+def _ends() -> bool:
+    """Whether a loop is about to end: one that something else ended and closed before is not."""
+    _leaving[:] = [leaving for leaving in _leaving if not leaving[0].is_closed()]
+    return bool(_leaving)
 
 
 def giver() -> Callable[[asyncio.Future[Any], Any], None]:
@@ -85,7 +92,7 @@ def give_each(futures: Iterable[asyncio.Future[Any]], results: Iterable[Any]) ->
         waits: Any = future._callbacks
         try:  # the same as `give`, written out: a call less for each caller of a group
             ((wake, context),) = waits
-            at_once = wakes and wake.__self__.__class__ is Task and not _leaving
+            at_once = wakes and wake.__self__.__class__ is Task and not (_leaving and _ends())
         except (AttributeError, TypeError, ValueError):
             at_once = False
         if at_once:

@@ -203,6 +203,48 @@ def test_a_signal_amid_reading(own_loop, error):
     assert loop.run_until_complete(after()) == [b"3", b"4", b"5"]
 
 
+def test_a_loop_that_was_closed_before_it_ended_so():
+    """Where something else ends the loop first and it is closed, callers in later loops go on at once all the same."""
+    loop = asyncio.new_event_loop()
+    answer = loop.create_future()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    def answered():
+        loop.call_soon(interrupt)
+        give(answer, None)
+
+    async def leaving():
+        loop.call_soon(answered)
+        await answer
+        raise SystemExit
+
+    task = loop.create_task(leaving())
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    assert isinstance(task.exception(), SystemExit)
+    loop.close()
+
+    async def later():
+        seen = []
+
+        async def one(future):
+            seen.append(await future)
+
+        futures = [asyncio.get_running_loop().create_future() for _ in range(2)]
+        tasks = [asyncio.create_task(one(future)) for future in futures]
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(give, futures[0], "at once")
+        asyncio.get_running_loop().call_soon(seen.append, "then")
+        await asyncio.sleep(0)
+        give(futures[1], "in its turn")
+        await asyncio.wait(tasks)
+        return seen
+
+    assert asyncio.run(later()) == ["at once", "then", "in its turn"]
+
+
 def test_nobody_goes_on_before_the_program_ends(own_loop):
     """Those who are answered after a caller that ends the program can be cancelled before they go on, as `run` does."""
     loop, dispatcher = own_loop
