@@ -67,12 +67,14 @@ class PlainReaders(dict[str, "SchemaValidator | None"]):
         """Make the reader of a field."""
         cls: Any = self._cls
         field = cls.__pydantic_fields__.get(name)
-        if field is None:  # there may be any number of extra ones
+        # There may be any number of extra fields; a class may be incomplete yet, or watched by a plugin of Pydantic.
+        if field is None or type(cls.__pydantic_validator__) is not SchemaValidator:
             return None
-        frozen = field.frozen or cls.model_config.get("frozen")
-        simple = not frozen and type(cls.__pydantic_validator__) is SchemaValidator and _is_bare(cls)
-        schema, config = _field(cls, name)
-        self[name] = SchemaValidator(schema, config) if simple and _is_plain(schema) else None
+        self[name] = None
+        if _is_bare(cls) and not (field.frozen or cls.model_config.get("frozen")):
+            schema, config = _field(cls, name)
+            if _is_plain(schema):
+                self[name] = SchemaValidator(schema, config)
         return self[name]
 
 
