@@ -39,7 +39,7 @@ class Share(msgspec.Struct, eq=False, gc=False):  # nothing that it holds knows 
         fields: what is changed, None for all of it, with the JSON text that it has afterwards, None where that is
             not known.
         unknown: those whose text is read for that reason, in the order of the answers.
-        reads: the paths that are read afterwards.
+        reads: the paths that are read besides.
         depth: how many names are on a path that cannot be written to, at most.
     """
 
@@ -47,7 +47,7 @@ class Share(msgspec.Struct, eq=False, gc=False):  # nothing that it holds knows 
     number: str
     fields: dict[Step | None, bytes | None] = {}
     unknown: Sequence[Step | None] = ()
-    reads: list[str] = []
+    reads: Sequence[str] = ()
     depth: int = 0
 
     def words(self, operation: Operation) -> Sequence[Argument]:
@@ -112,7 +112,8 @@ class Batch:
 
     def read(self, document: Document, steps: Steps) -> None:
         """Have it read what is at a place afterwards."""
-        self._share(document).reads.append(absolute(steps))
+        share = self._share(document)
+        share.reads = (*share.reads, absolute(steps))
 
     def read_changed(self, share: Share) -> None:
         """Have it read what it changes of a document, as far as that is not known."""
@@ -121,10 +122,9 @@ class Batch:
             fields.clear()
             fields[None] = None
         share.unknown = [place for place, text in fields.items() if text is None]
-        share.reads += [absolute(() if place is None else (place,)) for place in share.unknown]
 
     def call(self, missing: str) -> tuple[list[str], list[Argument]]:
-        """Return its keys and arguments.
+        """Return its keys and arguments; to be asked for once.
 
         Args:
             missing: what to do about a document that is gone, "refuse" or "skip" it.
@@ -151,8 +151,10 @@ class Batch:
             if locks:
                 arguments += [lock.fence for lock in locks]
         arguments += (f"{len(self.entries)}", *self._body)
+        del self._body  # many batches may wait for the server at the same time: the fewer objects, the better
         for share in self.shares.values():
-            arguments += (f"{len(share.reads)}", *share.reads)
+            changed = [absolute(() if place is None else (place,)) for place in share.unknown]
+            arguments += (f"{len(changed) + len(share.reads)}", *share.reads, *changed)
         return keys, arguments
 
     def care(self) -> Care | None:

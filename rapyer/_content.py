@@ -46,7 +46,7 @@ def _thaw(undo: list[Any]) -> None:
 def _remember_model(value: BaseModel, undo: list[Any]) -> None:
     # One flat list: what refills, which value, with what.
     fields, extra = value.__dict__.copy(), value.__pydantic_extra__
-    undo += (_refill_model, value, (fields, value.__pydantic_fields_set__.copy(), extra and extra.copy()))
+    undo += (_refill_model, value, (fields, (*value.__pydantic_fields_set__,), extra and extra.copy()))
     for item in (*fields.values(), *extra.values()) if extra else fields.values():
         if item.__class__ not in _SCALARS:
             _remember(item, undo)
@@ -159,7 +159,7 @@ def _refill_dataclass(value: Any, content: dict[str, Any]) -> None:
         object.__setattr__(value, name, item)
 
 
-def _refill_model(model: BaseModel, content: tuple[dict[str, Any], set[str], dict[str, Any] | None]) -> None:
+def _refill_model(model: BaseModel, content: tuple[dict[str, Any], Iterable[str], dict[str, Any] | None]) -> None:
     fields, names, extra = content
     model.__dict__.clear()
     model.__dict__.update(fields)
