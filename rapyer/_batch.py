@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rapyer import _codec, _keys
-from rapyer._dispatch import Care
+from rapyer._dispatch import Care, Where
 from rapyer._ops import splices, squash, writable
 from rapyer._path import absolute, writable_path
 from rapyer._session import _held, care_of, locks_on, milliseconds
@@ -156,6 +156,11 @@ class Batch:
             changed = [absolute(() if place is None else (place,)) for place in share.unknown]
             arguments += (f"{len(changed) + len(share.reads)}", *share.reads, *changed)
         return keys, arguments
+
+    def where(self, index: int) -> Where:
+        """Return where one of its operations works."""
+        document, operation = self.entries[index]
+        return Where(document.key, operation.path, inside=operation.inside)
 
     def care(self) -> Care | None:
         """Return the most that any of the models asks for."""

@@ -7,7 +7,7 @@ Rules:
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _codec
@@ -144,14 +144,8 @@ def apply(batch: Batch, *, skip_missing: bool = False) -> Awaitable[tuple[list[b
         the JSON texts read, empty where there is nothing, and what the last operation answered.
     """
     keys, arguments = batch.call("skip" if skip_missing else "refuse")
-    entries = batch.entries
     care = batch.care() if is_careful() else None
-    return dispatcher_of(entries[0][0]).script("batch.apply", keys, arguments, partial(_where, entries), care)
-
-
-def _where(entries: Sequence[tuple[Document, Operation]], index: int) -> Where:
-    document, operation = entries[index]
-    return Where(document.key, operation.path, inside=operation.inside)
+    return dispatcher_of(batch.entries[0][0]).script("batch.apply", keys, arguments, batch.where, care)
 
 
 async def load_text(document: Document, steps: Steps) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,19 +31,23 @@ _SCALARS = frozenset(
 
 def freeze(model: BaseModel) -> Callable[[], None]:
     """Return what gives the model back the content it has now."""
-    undo: list[Any] = []
+    undo = _Undo()
     _remember_model(model, undo)
-    return partial(_thaw, undo)
+    return undo
 
 
-def _thaw(undo: list[Any]) -> None:
-    steps = iter(undo)
-    for refill, value, content in zip(steps, steps, steps, strict=True):
-        refill(value, content)
+class _Undo(list[Any]):
+    """What refills, which value, with what, again and again in one flat list; called, it does that."""
+
+    __slots__ = ()
+
+    def __call__(self) -> None:
+        steps = iter(self)
+        for refill, value, content in zip(steps, steps, steps, strict=True):
+            refill(value, content)
 
 
 def _remember_model(value: BaseModel, undo: list[Any]) -> None:
-    # One flat list: what refills, which value, with what.
     fields, extra = value.__dict__.copy(), value.__pydantic_extra__
     undo += (_refill_model, value, (fields, (*value.__pydantic_fields_set__,), extra and extra.copy()))
     for item in (*fields.values(), *extra.values()) if extra else fields.values():
