@@ -74,7 +74,7 @@ class PlainReaders(dict[str, "SchemaValidator | None"]):
         if _is_bare(cls) and not (field.frozen or cls.model_config.get("frozen")):
             schema, config = _field(cls, name)
             if _is_plain(schema):
-                self[name] = SchemaValidator(schema, config)
+                self[name] = SchemaValidator(_repeatable(schema), config)
         return self[name]
 
 
@@ -280,6 +280,12 @@ def _is_plain(schema: Any) -> bool:
     if kind not in _PLAIN or "on_error" in schema:
         return False
     return all(_is_plain(part) for _, part in _parts(schema))
+
+
+def _repeatable(schema: Any) -> Any:
+    """Return a plain schema that refuses containers that may give what is in them only once, as generators do."""
+    parts = {name: _repeatable(schema[name]) for name in (*_SINGLE, "python_schema") if name in schema}
+    return {**schema, **parts, **({"strict": True} if schema["type"] in _CONTAINERS else {})}
 
 
 def _parts(schema: Any) -> Iterator[tuple[str, Any]]:

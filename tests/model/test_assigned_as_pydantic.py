@@ -28,6 +28,7 @@ class Assigned(AtomicRedisModel):
     names: list[str] = []
     counts: dict[str, int] = {}
     sizes: dict[str, float] = {}
+    nested: dict[str, list[int]] = {}
     fixed: Annotated[int, Field(frozen=True)] = 0
     hidden: Annotated[int, Field(exclude=True)] = 0
     odd: int = 1
@@ -128,3 +129,21 @@ async def test_updates_too(bound):
     with pytest.raises(ValidationError, match="frozen"):
         await model.aupdate(number=1, fixed=1)
     assert (await Assigned.get(model.key)).number == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "give", "wanted"),
+    [
+        ("names", lambda: (name for name in ["a", "b"]), ["a", "b"]),
+        ("names", lambda: (name for name in ["a", 1]), None),
+        ("nested", lambda: {"a": iter([1]), "b": iter([2])}, {"a": [1], "b": [2]}),
+        ("nested", lambda: {"a": iter([1]), "b": iter(["x"])}, None),
+    ],
+)
+def test_what_can_be_gone_through_only_once(name, give, wanted):
+    """A generator is taken or refused by what it gives, at any depth: it is not gone through twice."""
+    model = Assigned()
+    before = dict(model.__dict__)
+    told = outcome(lambda: setattr(model, name, give()))
+    assert (told is None) == (wanted is not None)
+    assert model.__dict__ == (before if wanted is None else {**before, name: wanted})
