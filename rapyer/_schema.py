@@ -251,6 +251,7 @@ _BOUNDS = {"ge": -(2**63), "le": 2**63 - 1}
 _CONTAINERS = frozenset({"list", "set", "dict"})
 _ELEMENTS = frozenset({"items_schema", "values_schema"})
 _SINGLE = ("schema", "items_schema", "keys_schema", "values_schema", "json_schema", "lax_schema", "strict_schema")
+_PLAIN_PARTS = ("schema", "items_schema", "keys_schema", "values_schema", "json_schema", "python_schema")
 
 
 def _restricts_text(schema: Any) -> bool:
@@ -275,16 +276,15 @@ def _is_bare(cls: type[BaseModel]) -> bool:
 def _is_plain(schema: Any) -> bool:
     """Whether validating a value runs no code but Pydantic's and ours, and looks at nothing besides the value."""
     kind = schema["type"]
-    if kind.startswith("function-"):
-        return "rapyer" in schema.get("metadata", {})
-    if kind not in _PLAIN or "on_error" in schema:
+    ours = kind.startswith("function-") and "rapyer" in schema.get("metadata", {})
+    if not (ours or kind in _PLAIN) or "on_error" in schema or schema.get("default_factory_takes_data"):
         return False
-    return all(_is_plain(part) for _, part in _parts(schema))
+    return all(_is_plain(schema[name]) for name in _PLAIN_PARTS if name in schema)
 
 
 def _repeatable(schema: Any) -> Any:
     """Return a plain schema that refuses containers that may give what is in them only once, as generators do."""
-    parts = {name: _repeatable(schema[name]) for name in (*_SINGLE, "python_schema") if name in schema}
+    parts = {name: _repeatable(schema[name]) for name in _PLAIN_PARTS if name in schema}
     return {**schema, **parts, **({"strict": True} if schema["type"] in _CONTAINERS else {})}
 
 

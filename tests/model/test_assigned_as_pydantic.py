@@ -4,7 +4,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Annotated, Optional
 
 import pytest
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticUndefined, core_schema
 
 from rapyer import AtomicRedisModel
 from rapyer.errors import OutOfRange
@@ -147,3 +148,58 @@ def test_what_can_be_gone_through_only_once(name, give, wanted):
     told = outcome(lambda: setattr(model, name, give()))
     assert (told is None) == (wanted is not None)
     assert model.__dict__ == (before if wanted is None else {**before, name: wanted})
+
+
+class Part(BaseModel):
+    """Tells what its validator is asked."""
+
+    number: int = 0
+
+    @field_validator("number")
+    @classmethod
+    def _number(cls, value):
+        ASKED.append(value)
+        if value < 0:
+            msg = "negative"
+            raise ValueError(msg)
+        return value
+
+
+class Beside:
+    """Text with what stands beside it, as a type of the user's makes it of what is no JSON."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source, handler):
+        """Return a schema whose two ways are not the same."""
+        told = core_schema.with_info_plain_validator_function(lambda value, info: f"{value}{info.data['number']}")
+        return core_schema.json_or_python_schema(core_schema.str_schema(), told)
+
+
+class Told(AtomicRedisModel):
+    """Fields with code of the user's, wherever it is."""
+
+    number: int = 1
+    part: Part = Part()
+    beside: Beside = ""
+    same: int = Field(default_factory=lambda fields: fields["number"])
+
+
+ASKED = []
+
+
+def test_validators_inside_are_asked_once():
+    """A nested plain model's own validators see a value once, whether they take it or not."""
+    model = Told()
+    ASKED.clear()
+    model.part = {"number": 3}
+    told = outcome(lambda: setattr(model, "part", {"number": -1}))
+    assert told is not None
+    assert ASKED == [3, -1]
+
+
+@pytest.mark.parametrize(("name", "given", "wanted"), [("beside", "x", "x1"), ("same", PydanticUndefined, 1)])
+def test_what_looks_at_the_other_fields(name, given, wanted):
+    """A validator or a factory inside of Pydantic's own schemas is told of the fields beside."""
+    model = Told()
+    setattr(model, name, given)
+    assert getattr(model, name) == wanted
