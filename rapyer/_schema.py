@@ -57,11 +57,20 @@ class PlainReaders(dict[str, "SchemaValidator | None"]):
     """Field name -> a validator of its values that is all there is to assigning one; made when first asked for.
 
     None where there is more: the field or the model is frozen or has code of the user's, or the field holds models.
+
+    Attributes:
+        validator: the model's, when they were made: a model that is rebuilt has another.
     """
 
     def __init__(self, cls: type[BaseModel]) -> None:
         super().__init__()
         self._cls = cls
+        self.validator: Any = None
+
+    def renew(self, validator: Any) -> None:
+        """Forget what was made for a model that was rebuilt."""
+        self.clear()
+        self.validator = validator
 
     def __missing__(self, name: str) -> SchemaValidator | None:
         """Make the reader of a field."""

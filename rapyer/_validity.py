@@ -128,7 +128,10 @@ class Vetted(Placed):
         Raises:
             pydantic.ValidationError: it does not fit, or must not be set.
         """
-        reader = self._plain_readers[name]
+        readers, validator = self._plain_readers, self.__pydantic_validator__
+        if readers.validator is not validator:
+            readers.renew(validator)
+        reader = readers[name]
         if reader is not None:  # a fifth of the time of going by the model
             try:
                 valid = reader.validate_python(value)
@@ -138,7 +141,7 @@ class Vetted(Placed):
                 self.__dict__[name] = valid
                 self.__pydantic_fields_set__.add(name)
                 return
-        self.__pydantic_validator__.validate_assignment(self, name, value)
+        validator.validate_assignment(self, name, value)
 
     def _assign_all(self, values: Mapping[str, Any]) -> None:
         """Set fields of this shadow, and have the model's validators judge them as a whole."""

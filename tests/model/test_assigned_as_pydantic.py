@@ -4,6 +4,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Annotated, Optional
 
 import pytest
+from annotated_types import Gt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticUndefined, core_schema
 
@@ -203,3 +204,37 @@ def test_what_looks_at_the_other_fields(name, given, wanted):
     model = Told()
     setattr(model, name, given)
     assert getattr(model, name) == wanted
+
+
+def test_a_model_that_is_rebuilt():
+    """What its fields are held to from then on counts at once, more or less than before."""
+
+    class Rebuilt(AtomicRedisModel):
+        number: int = 0
+
+    model = Rebuilt()
+    model.number = 5
+    Rebuilt.model_fields["number"].metadata = [Gt(9)]
+    Rebuilt.model_rebuild(force=True)
+    with pytest.raises(ValidationError, match="greater than 9"):
+        model.number = 6
+    assert model.number == 5
+    Rebuilt.model_fields["number"].metadata = []
+    Rebuilt.model_rebuild(force=True)
+    model.number = 6
+    assert model.number == 6
+
+
+def test_a_class_that_pydantic_does_not_assign_to():
+    """Where the class's own schema is none of a model, Pydantic's refusal is told."""
+
+    class Chained(AtomicRedisModel):
+        number: int = 0
+
+        @classmethod
+        def __get_pydantic_core_schema__(cls, source, handler):
+            own = super().__get_pydantic_core_schema__(source, handler)
+            return core_schema.chain_schema([own, core_schema.any_schema()])
+
+    with pytest.raises(TypeError, match="validate_assignment is not supported"):
+        Chained().number = 1
