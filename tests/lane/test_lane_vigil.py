@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from itertools import count
 
 import pytest
 from lane_world import increase, load
@@ -76,6 +77,23 @@ async def test_the_rest_of_the_loop_has_its_turn_meanwhile(world, monkeypatch):
         assert not call.done()
         proxy.open.set()
         await call
+
+
+async def test_a_clock_that_stands_still(world, monkeypatch):
+    """A test that stops Python's clock, as with freezegun, does not stop the loop with it while an answer is due."""
+    await world.put("k")
+    monkeypatch.setattr(_vigil, "LONGEST", 30)
+    async with world.proxied() as (dispatcher, proxy):
+        await load(dispatcher, "k")
+        proxy.open.clear()
+        now, asked = time.monotonic(), count()
+        monkeypatch.setattr(_vigil, "monotonic", lambda: now if next(asked) < 1_000_000 else time.monotonic())
+        call = asyncio.ensure_future(load(dispatcher, "k"))
+        await asyncio.sleep(0.01)
+        assert not call.done()
+        proxy.open.set()
+        await call
+        assert next(asked) < 1_000_000
 
 
 async def test_a_connection_that_ends_while_it_is_waited_for_awake(world, monkeypatch):
