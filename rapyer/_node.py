@@ -242,7 +242,7 @@ class Node(_validity.Vetted):
                 recording = None
             try:
                 if name in facts.alone:
-                    self._assign(name, value)
+                    self._assign_field(name, value)
                 else:
                     super().__setattr__(name, value)
                 if recording is None:
@@ -257,7 +257,7 @@ class Node(_validity.Vetted):
                 setattr(self, name, value)
                 return
             except Exception:  # the model's validators, and what writes it, see the value in its place
-                self._undo(name, present, before, extra)
+                self._restore_field(name, present, before, extra)
                 raise
             recording.add(document, [*changes, *others] if others else changes)
             if facts.plans[name].followed:
@@ -265,7 +265,7 @@ class Node(_validity.Vetted):
                 recording.renewed(value)
                 follow(value)
 
-        def _undo(self, name: str, present: Any, before: dict[str, Any], extra: Any) -> None:
+        def _restore_field(self, name: str, present: Any, before: dict[str, Any], extra: Any) -> None:
             """Have the fields be what they were before one of them was set, in this dict or in a new one."""
             if present is _NOTHING:
                 before.pop(name, None)

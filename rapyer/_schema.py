@@ -80,7 +80,7 @@ class PlainReaders(dict[str, "SchemaValidator | None"]):
         if field is None or type(cls.__pydantic_validator__) is not SchemaValidator:
             return None
         self[name] = None
-        if _is_bare(cls) and not (field.frozen or cls.model_config.get("frozen")):
+        if _is_bare(cls) and not field.frozen:
             schema, config = _field(cls, name)
             if _is_plain(schema):
                 self[name] = SchemaValidator(_repeatable(schema), config)
@@ -277,7 +277,9 @@ def _is_model(schema: Any) -> bool:
 
 
 def _is_bare(cls: type[BaseModel]) -> bool:
-    """Whether a model is its fields, and no code has a say in their assignment."""
+    """Whether a model is its fields and no more, and nothing but these has a say in their assignment."""
+    if cls.model_config.get("frozen") or cls.model_config.get("extra") == "allow":
+        return False
     schema, _ = _opened(cls.__pydantic_core_schema__)
     return bool(schema["type"] == "model" and schema["schema"]["type"] == "model-fields")
 

@@ -119,10 +119,10 @@ class Vetted(Placed):
             shadow._assign_all(values)
             return shadow
         for name, value in values.items():
-            shadow._assign(name, value)
+            shadow._assign_field(name, value)
         return shadow
 
-    def _assign(self, name: str, value: Any) -> None:
+    def _assign_field(self, name: str, value: Any) -> None:
         """Set a field as Pydantic does, validated.
 
         Raises:
@@ -148,13 +148,13 @@ class Vetted(Placed):
         # A validator that assigns a field by itself has nothing to record.
         token = _collected.recording_here.set(None)
         try:
-            if len(values) > 1:
-                for name, value in values.items():
-                    fields, *_ = self._rules.fields_alone.validate_assignment(self.__dict__, name, value)
-                    _set(self, "__dict__", fields)
+            names = list(values)
+            for name in names[:-1]:
+                fields, *_ = self._rules.fields_alone.validate_assignment(self.__dict__, name, values[name])
+                _set(self, "__dict__", fields)
             # The model's validators run with the last of them, and see all.
-            for name in list(values)[-1:]:
-                self._assign(name, values[name])
+            for name in names[-1:]:
+                self._assign_field(name, values[name])
         finally:
             _collected.recording_here.reset(token)
 

@@ -226,3 +226,38 @@ async def test_validators_that_look_at_other_fields():
         await model.high.increase(-6)
     with pytest.raises(ValidationError, match="upside down"):
         model.high = 1
+
+
+class Counted(AtomicRedisModel):
+    """Counts how often a field is validated, beside a validator of the whole."""
+
+    low: int = 1
+    names: list[str] = []
+
+    @field_validator("low", "names", mode="before")
+    @classmethod
+    def seen(cls, value: Any, info: ValidationInfo) -> Any:
+        """Count."""
+        SEEN.append(info.field_name)
+        return value
+
+    @model_validator(mode="after")
+    def whole(self) -> "Counted":
+        """Refuse nothing."""
+        return self
+
+
+SEEN: list[str] = []
+
+
+async def test_each_value_is_validated_once():
+    """Also the last of several: what can be gone through only once is not empty the second time."""
+    model = await Counted().save()
+    SEEN.clear()
+    await model.aupdate(low=2, names=(name for name in ("a", "b")))
+    assert SEEN == ["low", "names"]
+    assert (await Counted.get(model.key)).names == ["a", "b"]
+    model.update(low=3, names=iter(["c"]))
+    assert (model.low, model.names) == (3, ["c"])
+    model.update()
+    await model.aupdate()
