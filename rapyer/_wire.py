@@ -162,8 +162,9 @@ async def connected(pool: Any, **more: Any) -> Any:
     except BaseException as error:
         if connection is not None:
             hang_up(connection)
-        if error.__cause__ is not None and error.args == (error.__cause__,):
-            raise error.__cause__ from None  # by unix sockets redis-py wraps whatever it meets, a refused login, too
+        cause = error.__cause__
+        if cause is not None and error.args == (cause,) and not isinstance(cause, OSError):
+            raise cause from None  # by unix sockets redis-py wraps whatever it meets, a refused login, too
         raise
     return connection
 
@@ -339,7 +340,7 @@ class Wire(asyncio.Protocol):
             self._timer.cancel()
         self.paused = True
         self._close_outer()
-        self._owner.lost(self, self._error or error or RedisConnectionError("the server closed the connection"))
+        self._owner.lost(self, self._error or _as_redis_tells(error))
         if not self.gone.done():
             self.gone.set_result(None)
 
@@ -357,6 +358,17 @@ class Wire(asyncio.Protocol):
         """Tell a TLS transport that its socket is closed: on Python 3.10 it is not told."""
         if not self._transport.is_closing():
             self._transport.close()
+
+
+def _as_redis_tells(error: Exception | None) -> RedisError:
+    """Return why a connection ended, as redis-py's users expect it: what the system says is no error of theirs."""
+    if isinstance(error, RedisError):
+        return error
+    told = RedisConnectionError(
+        "the server closed the connection" if error is None else f"the connection ended: {error}"
+    )
+    told.__cause__ = error
+    return told
 
 
 class _Closed:

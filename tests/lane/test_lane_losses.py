@@ -120,6 +120,25 @@ async def test_reads_end_with_the_clients_retries(world, retries):
         assert len(proxy.connections) == retries + 1
 
 
+async def test_what_the_system_says_is_redis_pys_error(world, tmp_path):
+    """A connection that is reset while an answer is due, or a socket that is not there, is a `ConnectionError`."""
+    await world.put("k")
+    async with world.proxied(retry=Retry(NoBackoff(), 0)) as (dispatcher, proxy):
+        for operation, expected in ((load, RedisConnectionError), (increase, OutcomeUnknown)):
+            await load(dispatcher, "k")
+            proxy.open.clear()
+            call = asyncio.ensure_future(operation(dispatcher, "k"))
+            await asyncio.sleep(0.01)
+            proxy.cut()
+            with pytest.raises(expected) as caught:
+                await call
+            assert isinstance(caught.value.__cause__, Exception)
+            proxy.open.set()
+    async with world.lane(f"unix://{tmp_path}/nothing.sock", retry=Retry(NoBackoff(), 0)) as lane:
+        with pytest.raises(RedisConnectionError, match="No such file"):
+            await lane.call(command("PING"), repeatable=True)
+
+
 async def test_silence(world):
     """A server that says nothing for the client's socket_timeout is given up: reads again, writes unknown."""
     await world.put("k")
