@@ -228,7 +228,7 @@ async def test_validators_that_look_at_other_fields():
         model.high = 1
 
 
-class Counted(AtomicRedisModel):
+class OftenSeen(AtomicRedisModel):
     """Counts how often a field is validated, beside a validator of the whole."""
 
     low: int = 1
@@ -242,7 +242,7 @@ class Counted(AtomicRedisModel):
         return value
 
     @model_validator(mode="after")
-    def whole(self) -> "Counted":
+    def whole(self) -> "OftenSeen":
         """Refuse nothing."""
         return self
 
@@ -252,11 +252,11 @@ SEEN: list[str] = []
 
 async def test_each_value_is_validated_once():
     """Also the last of several: what can be gone through only once is not empty the second time."""
-    model = await Counted().save()
+    model = await OftenSeen().save()
     SEEN.clear()
     await model.aupdate(low=2, names=(name for name in ("a", "b")))
     assert SEEN == ["low", "names"]
-    assert (await Counted.get(model.key)).names == ["a", "b"]
+    assert (await OftenSeen.get(model.key)).names == ["a", "b"]
     model.update(low=3, names=iter(["c"]))
     assert (model.low, model.names) == (3, ["c"])
     model.update()
