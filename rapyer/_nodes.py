@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio.cluster import ClusterNode, NodesManager
@@ -172,7 +173,7 @@ class Cluster:
         Raises:
             the error: it is no matter of where the call was sent, or the time is over.
         """
-        if not (again or elsewhere(error)):
+        if self.closed or not (again or elsewhere(error)):
             raise error
         trip.turn(error)
         if isinstance(error, AskError):
@@ -303,6 +304,9 @@ class Cluster:
     def drop(self) -> None:
         """Close all connections, in any thread; no call goes on."""
         self.closed = True
+        if self._asking is not None:
+            with suppress(RuntimeError):  # the loop was closed
+                self._asking.get_loop().call_soon_threadsafe(self._asking.cancel)
         for lane in list(self._lanes.values()):  # the loop may make one meanwhile
             lane.drop()
 
