@@ -83,7 +83,7 @@ class PlainReaders(dict[str, "SchemaValidator | None"]):
         if _is_bare(cls) and not field.frozen:
             schema, config = _field(cls, name)
             if _is_plain(schema):
-                self[name] = SchemaValidator(_repeatable(schema), config)
+                self[name] = SchemaValidator(_strict_containers(schema), config)
         return self[name]
 
 
@@ -260,6 +260,7 @@ _BOUNDS = {"ge": -(2**63), "le": 2**63 - 1}
 _CONTAINERS = frozenset({"list", "set", "dict"})
 _ELEMENTS = frozenset({"items_schema", "values_schema"})
 _SINGLE = ("schema", "items_schema", "keys_schema", "values_schema", "json_schema", "lax_schema", "strict_schema")
+#: Where the parts of a plain schema stand that Python's values and JSON go by.
 _PLAIN_PARTS = ("schema", "items_schema", "keys_schema", "values_schema", "json_schema", "python_schema")
 
 
@@ -293,9 +294,9 @@ def _is_plain(schema: Any) -> bool:
     return all(_is_plain(schema[name]) for name in _PLAIN_PARTS if name in schema)
 
 
-def _repeatable(schema: Any) -> Any:
+def _strict_containers(schema: Any) -> Any:
     """Return a plain schema that refuses containers that may give what is in them only once, as generators do."""
-    parts = {name: _repeatable(schema[name]) for name in _PLAIN_PARTS if name in schema}
+    parts = {name: _strict_containers(schema[name]) for name in _PLAIN_PARTS if name in schema}
     return {**schema, **parts, **({"strict": True} if schema["type"] in _CONTAINERS else {})}
 
 

@@ -1,7 +1,7 @@
 """Assigning a field gives what Pydantic's own assignment gives: value, type, fields set, and error, word for word."""
 
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, Optional
+from typing import Annotated
 
 import pytest
 from annotated_types import Gt
@@ -25,7 +25,7 @@ class Assigned(AtomicRedisModel):
     flag: bool = False
     size: float = 0.0
     data: bytes = b""
-    when: Optional[datetime] = None  # noqa: UP045 - as users of Python 3.9 wrote it
+    when: datetime | None = None
     span: timedelta = timedelta()
     names: list[str] = []
     counts: dict[str, int] = {}
