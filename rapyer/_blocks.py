@@ -155,15 +155,13 @@ class LockBlock(Generic[M]):
         if lock is None:
             return
         baseline, self._baseline = self._baseline, None
-        if baseline is not None:
-            _session.end_saving(self._document, baseline)
+        others = () if baseline is None else _session.end_saving(self._document, baseline)
         try:
             if kind is None:
                 lock.check_task()
                 await lock.save_and_release(self._document, [] if baseline is None else self._changes(baseline))
-                if baseline is not None:
-                    # What a block around this one has nothing left to save of.
-                    _session.agrees(self._document, (), baseline.sent, b"")
+                if others and baseline is not None:  # as a block around this one, which has nothing left to save of it
+                    _session.tell(others, (), baseline.sent, b"")
             else:
                 await lock.part(error)
         except BaseException as failed:

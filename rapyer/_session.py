@@ -24,7 +24,7 @@ from rapyer.config import RedisConfig
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rapyer._collected import Recording
     from rapyer._dispatch import Dispatcher
@@ -218,12 +218,14 @@ def begin_saving(document: Document, block: Saving) -> None:
     _saving.setdefault(id(document), []).append(block)
 
 
-def end_saving(document: Document, block: Saving) -> None:
-    """Tell a block no more."""
+def end_saving(document: Document, block: Saving) -> Sequence[Saving]:
+    """Tell a block no more; return the others that save the document, for `tell`."""
     blocks = _saving[id(document)]
     blocks.remove(block)
-    if not blocks:
-        del _saving[id(document)]
+    if blocks:
+        return tuple(blocks)
+    del _saving[id(document)]
+    return ()
 
 
 def agrees(document: Document, steps: Steps = (), text: bytes | None = None, stored: bytes | None = None) -> None:
@@ -235,7 +237,16 @@ def agrees(document: Document, steps: Steps = (), text: bytes | None = None, sto
         text: the document as it was when it was written, where it may have changed since.
         stored: the text that was read, without the defaults of what is missing there; empty where it is not known.
     """
-    for block in _saving.get(id(document), ()) if _saving else ():
+    if _saving:
+        tell(_saving.get(id(document), ()), steps, text, stored)
+
+
+def tell(blocks: Iterable[Saving], steps: Steps = (), text: bytes | None = None, stored: bytes | None = None) -> None:
+    """Have these blocks take notice; see `agrees`.
+
+    Of a write that took a while only those are told that had begun when it was sent: what others read may be older.
+    """
+    for block in blocks:
         block.agrees(steps, text, stored)
 
 
@@ -253,12 +264,13 @@ def agrees_at(owner: Owner, place: Step) -> None:
 
 def noting(document: Any, steps: Callable[[], Steps]) -> Callable[[], None]:
     """Return what takes notice that the value at a place was written as it is now; the write may take a while."""
-    if id(document) not in _saving:
+    blocks = tuple(_saving.get(id(document), ()))
+    if not blocks:
         return _nothing
     try:
-        return partial(agrees, document, steps(), document._dump())
+        return partial(tell, blocks, steps(), document._dump())
     except ValueError:  # something else in the document cannot be written: whoever writes that is told
-        return partial(agrees, document, steps())
+        return partial(tell, blocks, steps())
 
 
 def _nothing() -> None:

@@ -554,3 +554,28 @@ async def test_a_change_while_another_block_saves(clean):
             await asyncio.sleep(0)
             counts.b = min(counts.b + 1, 3)
     assert await clean.json().get(counts.key) == {"a": 1, "b": 3, "xs": []}
+
+
+@pytest.mark.parametrize("way", ["block", "save", "part", "update"])
+async def test_a_block_that_begins_while_another_write_is_on_its_way(clean, way):
+    """It read the document before that write, so it does not put back what it read."""
+    counts = await Counts().save()
+    left = asyncio.Event()
+
+    async def second():
+        async with counts.lock("second", save_at_end=True):
+            await left.wait()
+
+    async with counts.lock("first", save_at_end=way == "block"):
+        beginning = asyncio.create_task(second())
+        counts.a = 5
+        await asyncio.sleep(0)  # it asks for its lock, and for the document
+        if way == "save":
+            await counts.save()
+        elif way == "part":
+            await counts.a.save()
+        elif way == "update":
+            await counts.aupdate(a=5)
+    left.set()
+    await beginning
+    assert await clean.json().get(counts.key, "$.a") == [5]
