@@ -86,22 +86,25 @@ class Batch:
         body, last = self._body, None
         for document, operation in entries:
             if document is not last:
-                last, share = document, self._share(document)
-                fields = share.fields
+                share = self._share(document)
+                if last is not None:
+                    body.append(share.number)
+                last, fields = document, share.fields
             place, words = _words(operation.script, operation.steps, operation.member)
-            number = share.number
             if place in fields or (fields and (place is None or None in fields)):
                 if not dependent:
                     return False
-                number, self._undo = f"{number}+", True
+                self._undo = True
+                body.append("+")
             fields[place] = None if operation.steps else _outcome(operation)
             if words is None:
                 if len(operation.steps) > _codec.SHALLOW:
                     self._long = self._long or []
                     self._long.append((document, operation))
-                body += (number, *share.words(operation))
+                body += share.words(operation)
             else:
-                body += (number, *words, *operation.arguments)
+                body += words
+                body += operation.arguments
         return True
 
     def _share(self, document: Document) -> Share:
@@ -138,7 +141,7 @@ class Batch:
         arguments: list[Argument] = [f"{len(self.shares)}"]
         for share in self.shares.values():
             key, config = share.document.key, share.document.Meta
-            ttl, own = config.ttl, 0
+            ttl, own = "" if config.ttl is None else milliseconds(config.ttl), 0
             locks = locks_on(config.redis, key) if _held.get() else ()
             keys.append(key)
             if locks:
@@ -147,9 +150,10 @@ class Batch:
                 own = 1 + share.depth
                 scratch = _keys.scratch_key(key)
                 keys += [scratch, *(f"{scratch}:{i}" for i in range(share.depth))]
-            arguments += ("" if ttl is None else milliseconds(ttl), missing, f"{own}", f"{len(locks)}")
-            if locks:
-                arguments += [lock.fence for lock in locks]
+            if locks or own or missing != "refuse":
+                arguments += (f"{ttl}+", missing, f"{own}", f"{len(locks)}", *[lock.fence for lock in locks])
+            else:
+                arguments.append(ttl)
         arguments += (f"{len(self.entries)}", *self._body)
         del self._body  # many batches may wait for the server at the same time: the fewer objects, the better
         for share in self.shares.values():

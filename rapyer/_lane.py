@@ -100,27 +100,24 @@ class Lane:
 
     def send(self, call: Sendable) -> None:
         """Send a call, now or with others."""
-        wire = self._wire
-        if (
-            wire is not None
-            and call.future is not None  # a plain call, with nothing to be looked at before it is written
-            and not (wire.sent or self._waiting or self._scheduled)
-            and wire.open
-        ):
+        wire, waiting = self._wire, self._waiting
+        if wire is None:
+            waiting.append(call)
+            self._connect()
+        elif wire.sent or self._scheduled or waiting:
+            waiting.append(call)
+            if len(waiting) >= COMPANY:
+                self.flush()
+            elif not self._scheduled:
+                self.expect() if wire.sent else self.flush()
+        elif call.future is not None and wire.open:  # a plain call, with nothing to be looked at before it is written
             wire.sent.append(call)
             wire.write(call.packed)
             return
-        self._waiting.append(call)
-        if wire is None:
-            self._connect()
-        elif len(self._waiting) >= COMPANY:
+        else:
+            waiting.append(call)
             self.flush()
-        elif not self._scheduled:
-            if wire.sent:
-                self.expect()
-            else:
-                self.flush()
-        if len(self._waiting) > self._crowd:
+        if len(waiting) > self._crowd:
             self._forget()
 
     def _made(self, packed: bytes, *, repeatable: bool) -> Call:
@@ -185,7 +182,15 @@ class Lane:
         while waiting and size < HIGH_WATER:
             call = waiting.popleft()
             future = call.future
-            if (future is None or future.done()) and call.given_up():
+            if future is None:
+                if call.given_up():
+                    continue
+            elif future.done():
+                continue
+            elif len(packed := call.packed) <= LARGE:  # mostly: a plain call
+                sent.append(call)
+                batch.append(packed)
+                size += len(packed)
                 continue
             try:
                 packed = call.packed

@@ -374,14 +374,18 @@ class Node(_validity.Vetted):
         return {identity: model for identity, model in models if model._is_free()}
 
     def _refresh(self, fields: Mapping[Step | None, bytes | None]) -> None:
+        readers, put = self._readers, self._put  # asking a model for each of these is slow
         try:
             for name, text in fields.items():
                 if not text:  # it is gone
                     continue
                 if name is None:
                     self._take_over(self._read_content(self.key, text))
-                else:
-                    self._put(name, self._decode(name, text))
+                    continue
+                reader = readers[name]
+                if reader.__class__ is InformedReader:
+                    reader = reader.knowing(self)
+                put(name, reader.validate_json(text, by_name=True, by_alias=False))
         except ValidationError as error:
             raise CorruptDocument(self._document().key) from error
 

@@ -43,18 +43,21 @@ def give(future: asyncio.Future[Any], result: Any) -> None:
     To be called where no task runs, see `giver`. What ends the loop does so in a turn of its own: whoever gives has
     more to give, and not every transport lets it through. Until then tasks are woken by the loop, and so after it.
     """
-    callbacks = future._callbacks  # asyncio has no other way to ask
-    if callbacks and len(callbacks) == 1 and not (_leaving and _ends()):
-        wake, context = callbacks[0]
-        if getattr(wake, "__self__", None).__class__ is Task:
-            future.remove_done_callback(wake)
-            future.set_result(result)
-            try:
-                context.run(wake, future)
-            except (KeyboardInterrupt, SystemExit) as error:
-                _leave_soon(future, error)
-            return
+    waits: Any = future._callbacks  # asyncio has no other way to ask
+    try:
+        ((wake, context),) = waits
+        at_once = wake.__self__.__class__ is Task and not (_leaving and _ends())
+    except (AttributeError, TypeError, ValueError):  # nobody waits, or another callback than a task's
+        at_once = False
+    if not at_once:
+        future.set_result(result)
+        return
+    future.remove_done_callback(wake)
     future.set_result(result)
+    try:
+        context.run(wake, future)
+    except (KeyboardInterrupt, SystemExit) as error:
+        _leave_soon(future, error)
 
 
 def _leave_soon(future: asyncio.Future[Any], error: BaseException) -> None:

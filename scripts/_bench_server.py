@@ -65,8 +65,8 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
     "document.load_many_refresh": ("",),
     "number.increase_each": ("", "$.n", "3", "1", "2", "3"),
 }
-_THREE = ("1", "number.increase", "$.n", "1", "1", "map.set_item", "$.o", "$.o.a", "3", "0")
-BATCH = ("1", "", "refuse", "0", "0", "3", *_THREE, "1", "value.set", "$", "$.s", '"x"', "0", "0")
+_THREE = ("number.increase", "$.n", "1", "map.set_item", "$.o", "$.o.a", "3", "0", "value.set", "$", "$.s", '"x"', "0")
+BATCH = ("1", "", "3", *_THREE, "0")
 
 
 LOCK, QUEUE = _keys.lock_key(KEY, "default"), _keys.queue_key(KEY, "default")

@@ -98,7 +98,9 @@ class Documented(NamedTuple):
     def arguments(self) -> list[str]:
         """What the script takes for it."""
         tokens = [token for _, token in self.locks]
-        return [self.ttl, self.missing, str(len(self.own)), str(len(tokens)), *tokens]
+        if tokens or self.own or self.missing != "refuse":
+            return [f"{self.ttl}+", self.missing, str(len(self.own)), str(len(tokens)), *tokens]
+        return [self.ttl]
 
 
 def batch(
@@ -112,8 +114,12 @@ def batch(
     for document in documents:
         arguments += document.arguments
     arguments.append(str(len(changes)))
+    last = 1
     for change in changes:
-        arguments += [f"{change.document}{'+' * change.dependent}", change.script, *change.arguments]
+        if change.document != last:
+            last = change.document
+            arguments.append(str(last))
+        arguments += [*("+" * change.dependent), change.script, *change.arguments]
     for number, _ in enumerate(documents, 1):
         paths = [path for each, path in reads if each == number]
         arguments += [str(len(paths)), *paths]

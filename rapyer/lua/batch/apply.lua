@@ -5,8 +5,10 @@
 -- after a copy was put aside that a later refusal brings back.
 --
 -- KEYS    for each document: document, lock keys..., keys for the use of this call alone...
--- ARGV    documents; for each: ttl, "refuse" or "skip" if it is gone, number of keys for own use, locks, fencing numbers...;
---         operations; for each: document, with a "+" if dependent, name, path, what the operation takes;
+-- ARGV    documents; for each: ttl, with a "+" behind it if there is more to tell: "refuse" or "skip" if it is gone, number of
+--         keys for own use, locks, fencing numbers...;
+--         operations; for each: its document's number unless that is the one of the operation before, or the first's;
+--         "+" if it is dependent; name, path, what the operation takes;
 --         for each document: reads, path of each
 -- RETURNS {for each read its JSON text or nothing, what the last operation answers besides}
 -- ERRORS  LOCK_LOST KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE ZERO_DIVISION INDEX VALUE ENTRY
@@ -86,13 +88,15 @@ local function write_before_dependent(document, name, path)
 end
 
 local function carry_out()
+  local document = documents["1"]
   for index = 1, tonumber(take()) do
-    local number, name, path = take(), take(), take()
-    local document = documents[number]
-    if not document then
-      document = documents[string.sub(number, 1, -2)]
-      write_before_dependent(document, name, path)
-    end
+    local name = take()
+    local other = documents[name]
+    if other then document, name = other, take() end
+    local dependent = name == "+"
+    if dependent then name = take() end
+    local path = take()
+    if dependent then write_before_dependent(document, name, path) end
     local apply, code, detail = check(name, document.key, path)
     if apply then
       local field, last = string.sub(path, 1, 2) == "$." and path, #pending
@@ -109,10 +113,14 @@ end
 local first_key = 1
 local count = tonumber(take())
 for number = 1, count do
-  local document = { key = KEYS[first_key], ttl = take(), skip = take() == "skip", truths = {} }
-  local own = tonumber(take())
-  local held, code, detail = check_locks(first_key + 1)
-  if not held then return fail(code, detail) end
+  local ttl, skip, own, held = take(), false, 0, 0
+  if string.sub(ttl, -1) == "+" then
+    ttl, skip, own = string.sub(ttl, 1, -2), take() == "skip", tonumber(take())
+    local code, detail
+    held, code, detail = check_locks(first_key + 1)
+    if not held then return fail(code, detail) end
+  end
+  local document = { key = KEYS[first_key], ttl = ttl, skip = skip, truths = {} }
   local own_key = first_key + 1 + held
   first_key = own_key + own
   if own > 0 then
