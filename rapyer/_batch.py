@@ -172,6 +172,21 @@ class Batch:
         return Care(any(care.once for care in cares), max(care.replicas for care in cares)) if cares else None
 
 
+def words_of(operations: Sequence[Operation]) -> list[Argument] | None:
+    """Return operations as a script takes them that carries out several; None if one of them needs more than that.
+
+    That is one whose path RedisJSON cannot write to, or is so long that the document may become too deep.
+    """
+    found: list[Argument] = []
+    for operation in operations:
+        _, words = _words(operation.script, operation.steps, operation.member)
+        if words is None:
+            return None
+        found += words
+        found += operation.arguments
+    return found
+
+
 def check_depth(document: Document, operation: Operation) -> None:
     """Refuse what would make a document too deep for the server.
 

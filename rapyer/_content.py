@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from contextlib import suppress
+from itertools import compress
+from operator import ne
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -275,11 +277,14 @@ def _changes(old: bytes, new: bytes, stored: bytes, steps: Steps = ()) -> Iterat
     An object that is not there in what is stored is set as a whole.
     """
     before, after = _members.decode(old), _members.decode(new)
-    if before.keys() != after.keys():
+    names: Iterable[str] = after
+    if [*before] == [*after]:  # mostly
+        names = compress(after, map(ne, before.values(), after.values()))
+    else:
         for name in before.keys() - after.keys():
             yield Operation("map.pop", steps, (), name)
-    for name, raw in after.items():
-        present = before.get(name)
+    for name in names:
+        present, raw = before.get(name), after[name]
         if present == raw:
             continue
         text = bytes(raw)

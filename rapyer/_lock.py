@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _codec, _keys, _log, _session
-from rapyer._batch import Batch
+from rapyer._batch import Batch, words_of
 from rapyer._dispatch import Care, dispatcher, dispatchers
 from rapyer._group import Place
 from rapyer._queue import Queues
@@ -99,7 +99,8 @@ class Lock:
             LockTimeout: it stayed taken for the whole timeout.
             UsageError: this task holds it already.
         """
-        self._check()
+        if _session._held.get():
+            self._check()
         loop = asyncio.get_running_loop()
         self._task = current_task()
         self._cancelling = _cancelling(self._task)
@@ -200,7 +201,7 @@ class Lock:
 
     def _care(self) -> Care | None:
         """Return the care of a release: no replica need have it, since a lock that comes back ends with its lease."""
-        care = _session.care_of(self._config)
+        care = _session.care_of(self._config) if _session.is_careful() else None
         return None if care is None or not care.once else Care(once=True, replicas=0)
 
     async def save_and_release(self, document: Any, changes: Sequence[Operation]) -> None:
@@ -217,18 +218,17 @@ class Lock:
         if changes and document._key_fields and document.key != self.place.key:
             msg = f"the block changed the key of {self.place.key!r}: save() a copy with another key instead"
             raise UsageError(msg)
-        if None in [change.writable_path for change in changes]:
-            # What cannot be written by its path takes the way of a pipeline, a script of its own.
+        words = words_of(changes)
+        if words is None:  # then they take the way of a pipeline, a script of its own
             await _calls.apply(Batch([(document, change) for change in changes]))
-            changes = ()
-        if not changes:
+        if not words:
             await self.release()
             return
-        self._queues.renewals.remove(self.token, self.place.lease)
         config = self._config
-        ttl, care = _session.milliseconds(config.ttl), _session.care_of(config)
+        ttl, care = _session.milliseconds(config.ttl), _session.care_of(config) if _session.is_careful() else None
         others = () if self.held is None else _session.other_locks(self.held)
-        saving = self._queues.save(self, others, (ttl, changes, care))
+        saving = self._queues.save(self, others, (ttl, changes, words, care))
+        self._queues.renewals.remove(self.token, self.place.lease)  # no renewal can be sent in between
         self._queues.released(self, await saving)
         self._leave()
 

@@ -212,10 +212,11 @@ class Node(_validity.Vetted):
 
     def _take_over(self, new: Node) -> None:
         """Become what another instance holds, which is of no use then; nested models and containers stay the same."""
-        fresh = new.__dict__
-        for name, present in self.__dict__.items():
-            if present.__class__ not in UNLINKED and name in fresh:
-                fresh[name] = adopt(present, fresh[name], self, name)
+        present, fresh = self.__dict__, new.__dict__
+        if not UNLINKED.issuperset(map(type, present.values())):
+            for name, value in present.items():
+                if value.__class__ not in UNLINKED and name in fresh:
+                    fresh[name] = adopt(value, fresh[name], self, name)
         _set(self, "__dict__", fresh)
         _set(self, "__pydantic_fields_set__", new.__pydantic_fields_set__)
         _set(self, "__pydantic_extra__", new.__pydantic_extra__)

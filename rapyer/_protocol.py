@@ -38,8 +38,9 @@ NOT_HELD: Released = (0,)
 #: To whom a lock may be handed: channel of the caller, and if its own waiter is next, that one's token, lease, ttl and
 #: info.
 Heir: TypeAlias = "tuple[str] | tuple[str, str, str, str, str]"
-#: What to save: the document's ttl as the scripts take it, the operations, and the care they are carried out with.
-Changes: TypeAlias = "tuple[str, Sequence[Operation], Care | None]"
+#: What to save: the document's ttl as the scripts take it, the operations, their words, and the care they are carried
+#: out with.
+Changes: TypeAlias = "tuple[str, Sequence[Operation], list[Argument], Care | None]"
 
 
 class LockScripts:
@@ -98,19 +99,16 @@ class LockScripts:
             place: the lock.
             fence: the fencing number it is held with.
             others: its other locks on the document.
-            changes: the document's ttl as the scripts take it, what to write, and the care it is written with.
+            changes: what to write.
             heir: to whom the lock may be handed.
         """
-        ttl, operations, care = changes
+        ttl, operations, words, care = changes
         keys, fences = [place.key, place.lock_key], [fence]
         for lock in others:
             keys.append(lock.lock_key)
             fences.append(lock.fence)
         keys.append(place.queue_key)
-        arguments: list[Argument] = [ttl, str(len(fences)), *fences, str(len(operations))]
-        for operation in operations:
-            arguments += [operation.script, *operation.flat()]
-        arguments += heir
+        arguments = (ttl, str(len(fences)), *fences, str(len(operations)), *words, *heir)
         answer: Awaitable[Released] = self._call(
             "lock.save", keys, arguments, lambda index: _where(place.key, operations[index]), care
         )

@@ -108,7 +108,7 @@ class Queues:
         """Ask without a task: a lock that is free costs one call and no more."""
         group = self._new_group(waiter)
         queue = waiter.patient and self._wakes.listening(group.place.key)
-        asked = token, _, group.asking = self._asking(group, queue=queue)
+        asked = token, _, group.asking = self._asking(group, waiter, queue=queue)
         group.asker = waiter
         self.renewals.add(token, waiter, group.place.lease)
         return asked
@@ -120,6 +120,8 @@ class Queues:
         elif error is None and not answer.cancelled():
             group.asker = None
             self._answered(group, token, ticket, answer.result())
+            if waiter.token == token:  # mostly
+                return
             if not waiter.patient:
                 waiter.expire()
             elif not group.ticket and token in self._waiting:
@@ -161,15 +163,13 @@ class Queues:
         """Ask once. Unless the lock is given, the group's turn is known from a message or from asking again."""
         try:
             if self._waiting.get(group.token) is group:
-                group.again, (token, ticket, answer) = True, self._asking(group, queue=True)
+                group.again, (token, ticket, answer) = True, self._asking(group, group.first(), queue=True)
                 self._answered(group, token, ticket, await answer)
         except (RapyerError, RedisError, OSError) as error:
             group.fail(error)
 
-    def _asking(self, group: Group, *, queue: bool) -> Asked:
-        token, place = group.token, group.place
-        first = group.first()
-        info = "" if first is None else first.info
+    def _asking(self, group: Group, first: Waiter | None, *, queue: bool) -> Asked:
+        token, place, info = group.token, group.place, "" if first is None else first.info
         if queue and not group.ticket:
             group.ticket = f"{token}\n{self._wakes.channel(place.key)}\n{place.lease_text}\n{place.ttl}\n{info}"
         ticket = group.ticket if queue else ""

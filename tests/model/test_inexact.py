@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -182,3 +183,26 @@ async def test_parts_may_be_deep(levels, name, stored):
         model.table["l"] = deep(levels)
     assert await Free.get(model.key) == model
     assert await stored(model.key, "$.items[0]") == deep(levels)
+
+
+async def test_a_lock_block_saves_nothing_too_deep(bound, stored):
+    """What lies too deep by its place is refused at the end of the block, as `save()` refuses it, and the lock is free."""
+
+    class Deep(AtomicRedisModel):
+        at: dict[str, Any] = {}
+
+    value: Any = {}
+    for _ in range(90):
+        value = {"k": value}
+    doc = await Deep(at=value).save()
+    before = await stored(doc.key)
+    for levels, refused in ((36, pytest.raises(OutOfRange, match="nested deeper than 127")), (35, nullcontext())):
+        with refused:
+            async with doc.lock(save_at_end=True):
+                inmost = doc.at
+                for _ in range(90):
+                    inmost = inmost["k"]
+                inmost["x"] = deep(levels)
+        assert (await stored(doc.key) != before) == (levels == 35)
+        assert await bound.keys("rapyer:*") == []
+    assert await Deep.get(doc.key) == doc
