@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
 import random
 from collections import deque
 from contextlib import suppress
@@ -47,7 +46,6 @@ CROWD = 1024
 COMPANY = 16
 #: What another connection may mend; any other failure to connect is the callers'.
 PASSING = (RedisConnectionError, RedisTimeoutError, OSError)
-_NEVER = math.inf
 
 
 class Lane:
@@ -182,20 +180,8 @@ class Lane:
         while waiting and size < HIGH_WATER:
             call = waiting.popleft()
             future = call.future
-            if future is None:
-                if call.given_up():
-                    continue
-            elif future.done():
-                continue
-            elif len(packed := call.packed) <= LARGE:  # mostly: a plain call
-                sent.append(call)
-                batch.append(packed)
-                size += len(packed)
-                continue
-            try:
-                packed = call.packed
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the others
-                call.fail(error)
+            packed = self._packed(call) if future is None else b"" if future.done() else call.packed
+            if not packed:
                 continue
             length = len(packed)
             if length > LARGE:  # by itself
@@ -203,9 +189,6 @@ class Lane:
                     waiting.appendleft(call)
                     break
                 size = HIGH_WATER
-            if call.until != _NEVER and call.until <= self._loop.time():
-                call.fail(RedisTimeoutError("there was no connection in time"))
-                continue
             if call.first:
                 sent.append(_nobody(self._loop))
                 batch.append(call.first)
@@ -213,6 +196,20 @@ class Lane:
             batch.append(packed)
             size += length
         return batch[0] if len(batch) == 1 else b"".join(batch)
+
+    def _packed(self, call: Sendable) -> bytes:
+        """Return what a call sends that is no plain one; nothing where it was given up, or fails now."""
+        if call.given_up():
+            return b""
+        try:
+            packed = call.packed
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the others
+            call.fail(error)
+            return b""
+        if call.until <= self._loop.time():
+            call.fail(RedisTimeoutError("there was no connection in time"))
+            return b""
+        return packed
 
     def _forget(self) -> None:
         """Take out the calls that nobody waits for any more."""

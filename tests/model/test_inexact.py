@@ -186,7 +186,7 @@ async def test_parts_may_be_deep(levels, name, stored):
 
 
 async def test_a_lock_block_saves_nothing_too_deep(bound, stored):
-    """What lies too deep by its place is refused at the end of the block, as `save()` refuses it, and the lock is free."""
+    """What lies too deep by its place is refused at the end of the block, as by `save()`, and the lock is free."""
 
     class Deep(AtomicRedisModel):
         at: dict[str, Any] = {}
