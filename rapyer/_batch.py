@@ -16,7 +16,7 @@ import msgspec
 
 from rapyer import _codec, _keys
 from rapyer._dispatch import Care, Where
-from rapyer._ops import splices, squash, writable
+from rapyer._ops import pairs, splices, squash, writable
 from rapyer._path import absolute, writable_path
 from rapyer._session import _held, care_of, locks_on, milliseconds
 from rapyer.errors import OutOfRange
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rapyer._link import Document
-    from rapyer._ops import Argument, Operation
+    from rapyer._ops import Argument, Entries, Operation
     from rapyer._path import Step, Steps
-
-    Entries = Sequence[tuple[Document, Operation]]
 
 
 class Share(msgspec.Struct, eq=False, gc=False):  # nothing that it holds knows of it
@@ -84,7 +82,7 @@ class Batch:
         # A dependent change of one has the earlier changes of all written, with a copy put aside of each.
         self._undo = False
         body, last = self._body, None
-        for document, operation in entries:
+        for document, operation in pairs(entries):
             if document is not last:
                 share = self._share(document)
                 if last is not None:
@@ -124,9 +122,9 @@ class Batch:
         if None in fields:
             fields.clear()
             fields[None] = None
-        share.unknown = [place for place, text in fields.items() if text is None]
+        share.unknown = tuple([place for place, text in fields.items() if text is None])
 
-    def call(self, missing: str) -> tuple[list[str], list[Argument]]:
+    def call(self, missing: str) -> tuple[Sequence[str], Sequence[Argument]]:
         """Return its keys and arguments; to be asked for once.
 
         Args:
@@ -154,16 +152,16 @@ class Batch:
                 arguments += (f"{ttl}+", missing, f"{own}", f"{len(locks)}", *[lock.fence for lock in locks])
             else:
                 arguments.append(ttl)
-        arguments += (f"{len(self.entries)}", *self._body)
+        arguments += (f"{len(self.entries) // 2}", *self._body)
         del self._body  # many batches may wait for the server at the same time: the fewer objects, the better
         for share in self.shares.values():
             changed = [absolute(() if place is None else (place,)) for place in share.unknown]
             arguments += (f"{len(changed) + len(share.reads)}", *share.reads, *changed)
-        return keys, arguments
+        return tuple(keys), arguments
 
-    def where(self, index: int) -> Where:
+    def __call__(self, index: int) -> Where:
         """Return where one of its operations works."""
-        document, operation = self.entries[index]
+        document, operation = self.entries[2 * index : 2 * index + 2]
         return Where(document.key, operation.path, inside=operation.inside)
 
     def care(self) -> Care | None:

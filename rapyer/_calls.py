@@ -127,7 +127,7 @@ def _call(document: Document, key: str, script: str, arguments: Sequence[Argumen
 async def _send_batch(document: Document, *operations: Operation) -> list[Any]:
     last = operations[-1]
     readable = readable_part(last.steps)
-    batch = Batch([(document, operation) for operation in operations])
+    batch = Batch([part for operation in operations for part in (document, operation)])
     batch.read(document, readable)
     texts, extra = await apply(batch)
     return [_codec.cut_out(texts[0] or None, last.steps[len(readable) :]), extra]
@@ -145,7 +145,7 @@ def apply(batch: Batch, *, skip_missing: bool = False) -> Awaitable[tuple[list[b
     """
     keys, arguments = batch.call("skip" if skip_missing else "refuse")
     care = batch.care() if is_careful() else None
-    return dispatcher_of(batch.entries[0][0]).script("batch.apply", keys, arguments, batch.where, care)
+    return dispatcher_of(batch.entries[0]).script("batch.apply", keys, arguments, batch, care)
 
 
 async def load_text(document: Document, steps: Steps) -> bytes:

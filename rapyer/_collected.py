@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rapyer._link import LeftOut
-from rapyer._ops import Operation
+from rapyer._ops import Operation, pairs
 from rapyer._tasks import current_task
 from rapyer.errors import UsageError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from rapyer._link import Document, Owner
-    from rapyer._ops import Argument
+    from rapyer._ops import Argument, Entries
     from rapyer._path import Step, Steps
 
     Written: TypeAlias = "tuple[Argument, ...] | None"
@@ -72,7 +72,7 @@ class Recording:
         self.covered = document
         #: The documents by their identities, each with what makes it what it was before its first change.
         self.touched: dict[int, tuple[Document, Callable[[], None]]] = {}
-        self.entries: list[tuple[Document, Operation]] = []
+        self.entries: Entries = []
         if document is not None:
             self.touch(document)
         recording_here.set(self)
@@ -155,7 +155,7 @@ class Recording:
             except UsageError:
                 continue  # what it was in is no longer in the document
             if id(document) not in gone and owner._holds(place, value):
-                self.entries.append((document, set_operation(owner, steps, place, value)))
+                self.entries += (document, set_operation(owner, steps, place, value))
                 met.text = now
 
     def note_settled(self, whole: Any, text: bytes | None) -> None:
@@ -195,7 +195,7 @@ class Recording:
     def add(self, document: Document, operations: Iterable[Operation]) -> None:
         """Collect operations in order."""
         for operation in operations:  # mostly one
-            self.entries.append((document, operation))
+            self.entries += (document, operation)
 
 
 def _is_within(value: Any, whole: Any) -> bool:
@@ -222,10 +222,10 @@ def set_operation(owner: Owner, steps: Steps, place: Step, value: Any) -> Operat
         return Operation("map.pop", steps, (), place)
 
 
-def _deleted(entries: Iterable[tuple[Any, Operation]]) -> set[int]:
+def _deleted(entries: Entries) -> set[int]:
     """Return the documents that are gone afterwards."""
     gone: set[int] = set()
-    for document, operation in entries:
+    for document, operation in pairs(entries):
         if operation.touches is None:
             (gone.add if operation.script == "document.delete" else gone.discard)(id(document))
     return gone

@@ -51,7 +51,9 @@ class _Undo(list[Any]):
 
 def _remember_model(value: BaseModel, undo: list[Any]) -> None:
     fields, extra = value.__dict__.copy(), value.__pydantic_extra__
-    undo += (_refill_model, value, (fields, (*value.__pydantic_fields_set__,), extra and extra.copy()))
+    undo += (_refill_fields, value, fields, _refill_names, value, (*value.__pydantic_fields_set__,))
+    if extra is not None:
+        undo += (_refill_extra, value, extra.copy())
     for item in (*fields.values(), *extra.values()) if extra else fields.values():
         if item.__class__ not in _SCALARS:
             _remember(item, undo)
@@ -100,7 +102,7 @@ def models_in(value: Any) -> Iterator[BaseModel]:
     """Yield the models in a plain value, itself included."""
     undo: list[Any] = []
     _remember(value, undo)
-    return (found for found in undo if isinstance(found, BaseModel))
+    return (found for found in undo[1::3] if isinstance(found, BaseModel))
 
 
 #: Values that are looked at for a model; a large one would be gone through for each of the models in it.
@@ -164,13 +166,17 @@ def _refill_dataclass(value: Any, content: dict[str, Any]) -> None:
         object.__setattr__(value, name, item)
 
 
-def _refill_model(model: BaseModel, content: tuple[dict[str, Any], Iterable[str], dict[str, Any] | None]) -> None:
-    fields, names, extra = content
+def _refill_fields(model: BaseModel, fields: dict[str, Any]) -> None:
     model.__dict__.clear()
     model.__dict__.update(fields)
+
+
+def _refill_names(model: BaseModel, names: Iterable[str]) -> None:
     object.__setattr__(model, "__pydantic_fields_set__", set(names))
-    if model.__pydantic_extra__ is not None:
-        object.__setattr__(model, "__pydantic_extra__", dict(extra or {}))
+
+
+def _refill_extra(model: BaseModel, extra: dict[str, Any]) -> None:
+    object.__setattr__(model, "__pydantic_extra__", dict(extra))
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -220,7 +220,7 @@ class Lock:
             raise UsageError(msg)
         words = words_of(changes)
         if words is None:  # then they take the way of a pipeline, a script of its own
-            await _calls.apply(Batch([(document, change) for change in changes]))
+            await _calls.apply(Batch([part for change in changes for part in (document, change)]))
         if not words:
             await self.release()
             return

@@ -20,9 +20,12 @@ import msgspec
 from rapyer._path import Step, Steps, absolute, is_writable, readable_part, unwritable, writable_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Argument: TypeAlias = "str | bytes"
+#: What is to be done to several documents, in order: a document, its operation, a document, its operation and so on. No
+#: pairs: many blocks may wait for the server at the same time, and the fewer objects, the less there is to collect.
+Entries: TypeAlias = "list[Any]"
 
 
 class Operation(msgspec.Struct, frozen=True, gc=False):
@@ -149,7 +152,13 @@ _JOINED = frozenset({"text.append", "bytes.append", "list.extend", "set.add", "s
 _SQUASHED = _LAST_COUNTS | _ADD_UP | _JOINED
 
 
-def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Operation]]:
+def pairs(entries: Entries) -> Iterator[tuple[Any, Operation]]:
+    """Yield each document with its operation."""
+    each = iter(entries)
+    return zip(each, each, strict=True)
+
+
+def squash(entries: Entries) -> Entries:
     """Make one operation of several in a row on the same place where the outcome is the same for every document.
 
     Members that are set in one object, several in a row, are one operation on the object.
@@ -161,7 +170,7 @@ def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Oper
     groups: dict[int, list[Operation]] = {}  # by the index of their first, where there are several
     latest: dict[int, dict[Step, int]] = {}  # by the document, by the field: the index of its last among the firsts
     saved: dict[int, int] = {}  # by the document: the index of its last save among the firsts
-    for entry in entries:
+    for entry in pairs(entries):
         document, operation = entry
         steps = operation.steps
         identity, place = id(document), steps[0] if steps else operation.touches
@@ -184,10 +193,11 @@ def squash(entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Oper
     if not groups and not saved:
         return entries
     return [
-        (entry[0], operation)
+        part
         for index, entry in enumerate(firsts)
         if not saved or index >= saved.get(id(entry[0]), 0) or entry[1].script == "document.delete"
         for operation in (_merged(groups[index]) if index in groups else (entry[1],))
+        for part in (entry[0], operation)
     ]
 
 

@@ -17,13 +17,14 @@ from rapyer import _calls, _collected, _session
 from rapyer._batch import Batch
 from rapyer._keys import hash_slot
 from rapyer._link import config_of
+from rapyer._ops import pairs
 from rapyer.errors import CrossSlot, KeyNotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from rapyer._ops import Operation
+    from rapyer._ops import Entries
     from rapyer._path import Step
 
 
@@ -110,9 +111,9 @@ class Pipeline(Generic[T]):
             recording.end()
         try:
             if kind is None and recording is not None and recording.completed():
-                outcomes = _Outcomes(recording)
-                texts, _ = await outcomes.sent(skip_missing=self._ignore)
-                outcomes.settle(texts)
+                batch, twins = _batch_of(recording)
+                texts, _ = await _sent(batch, twins, skip_missing=self._ignore)
+                _settle(batch, twins, texts)
         except BaseException:
             _put_back(recording, savepoints)
             raise
@@ -150,7 +151,7 @@ class _Recorder(_collected.Recording):
         def take_back() -> None:
             unwatch()
             later = self.entries[done:]
-            self.entries[done:] = [entry for entry in later if model is not None and entry[0] is not model]
+            self.entries[done:] = [] if model is None else _without(later, {id(model)})
             later_ones = [restore for _, restore in self.touched.values()][touched:] if model is None else ()
             for restore in (*reversed(later_ones), *snapshots):  # the last first: a model may have been in another
                 restore()
@@ -161,7 +162,7 @@ class _Recorder(_collected.Recording):
         """Leave out what went into other models, add what changed unseen; return whether there is anything to send."""
         if self.parts or self.watched or self.outer:
             parts = self._all_parts()
-            self.entries = [entry for entry in self.entries if id(entry[0]) not in parts]
+            self.entries = _without(self.entries, parts)
         if self.watched:
             self.settle()
         return bool(self.entries)
@@ -192,55 +193,57 @@ class _Recorder(_collected.Recording):
             restore()
 
 
-class _Outcomes:
-    """What becomes of the models of a block: its script, and what each field is afterwards."""
-
-    __slots__ = ("_batch", "_twins")
-
-    def __init__(self, recording: _Recorder) -> None:
-        entries: Sequence[tuple[Any, Operation]] = recording.entries
-        self._twins = None
-        if len(recording.touched) > 1:
-            documents = list({id(document): document for document, _ in entries}.values())
-            _check_slots(documents)
-            self._twins = _Twins(documents)
-            entries = self._twins.united(entries)
-        self._batch = Batch(entries)
-
-    def sent(self, *, skip_missing: bool) -> Awaitable[tuple[list[bytes], Any]]:
-        """Send the script; what is returned gives the texts of the fields that are not known.
-
-        Raises:
-            pydantic.ValidationError: a field would not validate, as it is here: nothing is sent.
-        """
-        batch, changed = self._batch, None
-        for share in batch.shares.values():
-            document = share.document
-            names: Iterable[Step | None] = share.fields
-            if None in names:
-                changed = _changed(batch.entries) if changed is None else changed
-                names = changed.get(id(document), ())
-            for model in (document,) if self._twins is None else self._twins.of(document):
-                model._vet_fields(names)
-            batch.read_changed(share)
-        return _calls.apply(batch, skip_missing=skip_missing)
-
-    def settle(self, texts: Iterable[bytes]) -> None:
-        """Make the models what Redis holds."""
-        answers = iter(texts)
-        for share in self._batch.shares.values():
-            document, fields = share.document, share.fields
-            fields.update(zip(share.unknown, answers, strict=False))
-            for model in (document,) if self._twins is None else self._twins.of(document):
-                model._refresh(fields)
-                if _session._saving:
-                    _note(model, fields)
+def _batch_of(recording: _Recorder) -> tuple[Batch, _Twins | None]:
+    """Return a block's script, and the models that share a document, if any may."""
+    entries = recording.entries
+    if len(recording.touched) == 1:
+        return Batch(entries), None
+    documents = list({id(document): document for document in entries[::2]}.values())
+    _check_slots(documents)
+    twins = _Twins(documents)
+    return Batch(twins.united(entries)), twins
 
 
-def _changed(entries: Iterable[tuple[Any, Operation]]) -> dict[int, set[Step | None]]:
+def _sent(batch: Batch, twins: _Twins | None, *, skip_missing: bool) -> Awaitable[tuple[list[bytes], Any]]:
+    """Send the script; what is returned gives the texts of the fields that are not known.
+
+    Raises:
+        pydantic.ValidationError: a field would not validate, as it is here: nothing is sent.
+    """
+    changed = None
+    for share in batch.shares.values():
+        document = share.document
+        names: Iterable[Step | None] = share.fields
+        if None in names:
+            changed = _changed(batch.entries) if changed is None else changed
+            names = changed.get(id(document), ())
+        for model in (document,) if twins is None else twins.of(document):
+            model._vet_fields(names)
+        batch.read_changed(share)
+    return _calls.apply(batch, skip_missing=skip_missing)
+
+
+def _settle(batch: Batch, twins: _Twins | None, texts: Iterable[bytes]) -> None:
+    """Make the models what Redis holds."""
+    answers = iter(texts)
+    for share in batch.shares.values():
+        document, fields = share.document, share.fields
+        fields.update(zip(share.unknown, answers, strict=False))
+        for model in (document,) if twins is None else twins.of(document):
+            model._refresh(fields)
+            if _session._saving:
+                _note(model, fields)
+
+
+def _without(entries: Entries, documents: Container[int]) -> Entries:
+    """Return the entries but for those of some documents, given by their identities."""
+    return [part for entry in pairs(entries) if id(entry[0]) not in documents for part in entry]
+
+
+def _changed(entries: Entries) -> dict[int, set[Step | None]]:
     """Return what is changed of each document, by its identity, and not by deleting it."""
     changed: dict[int, set[Step | None]] = {}
-    for document, operation in entries:
+    for document, operation in pairs(entries):
         if operation.script != "document.delete":
             changed.setdefault(id(document), set()).add(operation.touches)
     return changed
@@ -258,17 +261,19 @@ def _note(model: Any, fields: Mapping[Step | None, bytes | None]) -> None:
 class _Twins:
     """Models of one document, among those that a block changes: the script gets all as changes of the first."""
 
-    def __init__(self, documents: Iterable[Any] = ()) -> None:
+    def __init__(self, documents: Iterable[Any]) -> None:
         self._models: dict[str, list[Any]] = {}
         for document in documents:
             self._models.setdefault(document.key, []).append(document)
         self._first = {id(model): models[0] for models in self._models.values() for model in models[1:]}
 
-    def united(self, entries: Sequence[tuple[Any, Operation]]) -> Sequence[tuple[Any, Operation]]:
+    def united(self, entries: Entries) -> Entries:
         """Return the operations, all of one document as changes of one model."""
         if not self._first:
             return entries
-        return [(self._first.get(id(document), document), operation) for document, operation in entries]
+        united = list(entries)
+        united[::2] = [self._first.get(id(document), document) for document in entries[::2]]
+        return united
 
     def of(self, document: Any) -> Sequence[Any]:
         """Return all models of a document."""

@@ -150,7 +150,7 @@ class Container(RedisType):
                 steps = (*owner._steps(), owner._place_of(self, self._hint))
             except MovedOut:
                 return
-            recording.entries.append((document, Operation(script, steps, arguments(*given), member)))
+            recording.entries += (document, Operation(script, steps, arguments(*given), member))
 
     def _remembered(self, value: Any, place: Step, present: Any) -> bool:
         """Record what was done to the value at this place, if this value is the outcome of that."""
