@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import msgspec
 
 from rapyer import _classes, _codec, _content, _keys, _log, _session
 from rapyer._dispatch import ERRORS, Care, Where
@@ -24,7 +26,7 @@ M = TypeVar("M")
 MOST_NAMED = 5
 
 
-class LockOptions(NamedTuple):
+class LockOptions(msgspec.Struct, frozen=True, gc=False):
     """What a lock block was asked for."""
 
     save: bool

@@ -229,6 +229,8 @@ class Baseline(msgspec.Struct, eq=False):
             Inexact: something of that cannot be stored.
         """
         self.sent = self._dump()
+        if self.sent == self._text:
+            return []
         try:
             return list(_changes(self._text, self.sent, self._stored))
         except msgspec.DecodeError:  # NaN and infinities are no JSON

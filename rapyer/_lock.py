@@ -101,10 +101,10 @@ class Lock:
         """
         if _session._held.get():
             self._check()
-        loop = asyncio.get_running_loop()
-        self._task = current_task()
-        self._cancelling = _cancelling(self._task)
         self._queues = queues(self._client)
+        loop = self._queues.loop
+        self._task = current_task(loop)
+        self._cancelling = _cancelling(self._task)
         self.turn = loop.create_future()
         self.info = _info(self._task)
         timer = loop.call_later(self._timeout, self.expire) if self._timeout else None
@@ -262,12 +262,16 @@ def _info(task: Any) -> str:
     name = "" if task is None else task.get_name()
     if not name.isascii():
         name = name.encode(errors="backslashreplace").decode()  # half a surrogate pair cannot be sent
-    return f"{_host()}\n{os.getpid()}\n{name}"
+    return f"{_here()}\n{name}"
 
 
 @cache
-def _host() -> str:
-    return socket.gethostname()
+def _here() -> str:
+    return f"{socket.gethostname()}\n{os.getpid()}"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_here.cache_clear)
 
 
 def queues(client: Any) -> Queues:

@@ -47,9 +47,9 @@ class Queues:
     """Everybody of one client and loop who waits for a lock or holds one."""
 
     def __init__(self, caller: Dispatcher) -> None:
+        self.loop = asyncio.get_running_loop()
         self._station = os.urandom(8).hex()
         self._wakes = Wakes(caller, self._station, self)
-        self._clustered = caller.clustered
         self._scripts = LockScripts(caller, self._wakes.channel)
         self._numbers = itertools.count(1)
         self._groups: dict[str, list[Group]] = {}  # by the lock's key, in the order they came
@@ -197,7 +197,7 @@ class Queues:
         # Less than nothing: a lock without a lease, which is none of this package's; it is looked at all the same.
         seconds = remaining / 1000 if remaining >= 0 else group.place.lease
         group.stop_timer()
-        group.timer = asyncio.get_running_loop().call_later(seconds + MARGIN, self._ask_later, group)
+        group.timer = self.loop.call_later(seconds + MARGIN, self._ask_later, group)
 
     # -- the turn comes --------------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class Queues:
 
     def deaf(self, channels: Collection[str], error: Exception) -> None:
         """Tell everybody who waits that nobody can be woken, unless another server may do it."""
-        if self._clustered and not self._wakes.closed:
+        if self._wakes.clustered and not self._wakes.closed:
             self.missed(channels)
             return
         for group in self._waiting_on(channels):

@@ -191,18 +191,19 @@ _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 def hold(lock: Held) -> None:
     """Have the running task hold a lock."""
-    _held.set((*_kept(), lock))
+    _held.set((*_kept(_held.get()), lock))
 
 
 def let_go(lock: Held) -> None:
     """Have the task that holds a lock hold it no more."""
     lock.gone = True
-    _held.set(_kept())
+    _held.set(_kept(_held.get()))
 
 
-def _kept() -> tuple[Held, ...]:
-    held = _held.get()
-    return tuple([lock for lock in held if not lock.gone]) if held else ()
+def _kept(held: tuple[Held, ...]) -> tuple[Held, ...]:
+    if not held or (len(held) == 1 and held[0].gone):  # mostly
+        return ()
+    return tuple([lock for lock in held if not lock.gone])
 
 
 def other_locks(lock: Held) -> tuple[Held, ...]:

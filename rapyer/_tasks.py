@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 if sys.version_info >= (3, 12):
 
-    def current_task() -> asyncio.Task[Any] | None:
-        """Return the running task, if there is one."""
+    def current_task(loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[Any] | None:
+        """Return the task that is running in a loop, if one is; without a loop, in the running one."""
         try:
-            return asyncio.current_task()
+            return asyncio.current_task(loop)
         except RuntimeError:  # a thread without a loop
             return None
 
@@ -28,9 +28,9 @@ else:
     # What Python looks the running task up in, in three times the time; it is asked for at every change.
     _tasks: dict[Any, asyncio.Task[Any]] = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
 
-    def current_task() -> asyncio.Task[Any] | None:
-        """Return the running task, if there is one."""
-        return _tasks.get(_running_loop())
+    def current_task(loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[Any] | None:
+        """Return the task that is running in a loop, if one is; without a loop, in the running one."""
+        return _tasks.get(loop or _running_loop())
 
 
 #: What is about to end which loop, see `give`.
@@ -83,7 +83,7 @@ def giver() -> Callable[[asyncio.Future[Any], Any], None]:
     In asyncio's debug mode the loop wakes all of them, since it tells by name what took long of what it ran itself.
     """
     loop = _running_loop()
-    at_once = loop is not None and not loop.get_debug() and current_task() is None
+    at_once = loop is not None and not loop.get_debug() and current_task(loop) is None
     return give if at_once else asyncio.Future.set_result
 
 

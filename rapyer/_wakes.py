@@ -39,7 +39,7 @@ class Wakes:
         self._station = station
         self._listener = listener
         self._only = "" if caller.clustered else _keys.wake_channel(station)
-        self._clustered = caller.clustered
+        self.clustered = caller.clustered
         self._wakes: dict[str, Wake] = {}
         self.closed = False
 
@@ -79,7 +79,7 @@ class Wakes:
         if wake is None or wake.over:
             self._wakes = {name: other for name, other in self._wakes.items() if not other.over}
             # As often as a call; in a cluster the router says after the first failure where to try next.
-            attempts = 1 if self._clustered else tries(lane._pool)
+            attempts = 1 if self.clustered else tries(lane._pool)
             wake = self._wakes[lane.name] = Wake(lane._pool, self._listener, attempts)
         return wake
 
