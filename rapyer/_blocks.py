@@ -180,7 +180,7 @@ class LockBlock(Generic[M]):
             changes = baseline.changes()
         except _codec.Inexact as error:
             raise error.at(document.key, ()) from None
-        if changes:
+        if changes and document._rules.deep:  # asked here, too: mostly there is nothing to vet
             document._vet_fields(operation.touches for operation in changes)
         return changes
 
