@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     Section = Callable[[], Awaitable[None]]
+    Hold = Callable[[float], Awaitable[None]]
 
 CROWD = 32  # tasks of one process
 WAITERS, HOLD = 200, 0.001  # and seconds each of them holds the lock
@@ -117,19 +118,19 @@ class LockBench:
             await asyncio.gather(*(worker.stop() for worker in workers))
         return _compared(f"{PROCESSES} processes x {TASKS} tasks{_how(again=again)}", speeds, 5.0)
 
-    async def queue(self) -> dict[str, Any]:
+    async def queue(self, hold: Hold, kind: str) -> dict[str, Any]:
         """Two hundred waiters hold the lock for a millisecond each."""
-        times: dict[str, list[float]] = {"bare": [], "rapyer": [], "sleeps": []}
+        times: dict[str, list[float]] = {"bare": [], "rapyer": [], "holds": []}
         for number in range(self.rounds):
             if number == 0:  # it takes seconds
-                times["bare"].append(await _timed([self._hold_bare() for _ in range(WAITERS)]))
-            times["rapyer"].append(await _timed([self._hold_ours() for _ in range(WAITERS)]))
-            times["sleeps"].append(await _timed([_sleeps()]))
+                times["bare"].append(await _timed([self._hold_bare(hold) for _ in range(WAITERS)]))
+            times["rapyer"].append(await _timed([self._hold_ours(hold) for _ in range(WAITERS)]))
+            times["holds"].append(await _timed([_holds(hold)]))
         ideal = WAITERS * HOLD
-        ours, sleeps = statistics.median(times["rapyer"]), statistics.median(times["sleeps"])
+        ours, holds = statistics.median(times["rapyer"]), statistics.median(times["holds"])
         return {
-            "case": f"{WAITERS} waiters hold it 1 ms each",
-            "unit": f"ms; {ideal * 1000:.0f} ideal, {sleeps * 1000:.0f} the sleeps alone",
+            "case": f"{WAITERS} waiters hold it 1 ms each{kind}",
+            "unit": f"ms; {ideal * 1000:.0f} ideal, {holds * 1000:.0f} the holds alone",
             "bare": times["bare"][0] * 1000,
             "rapyer": ours * 1000,
             "ratio": ours / ideal,
@@ -138,13 +139,13 @@ class LockBench:
             "rounds": times,
         }
 
-    async def _hold_bare(self) -> None:
+    async def _hold_bare(self, hold: Hold) -> None:
         async with Lock(self.bare, f"lock:{BARE_KEY}", timeout=30, sleep=0.01):
-            await asyncio.sleep(HOLD)
+            await hold(HOLD)
 
-    async def _hold_ours(self) -> None:
+    async def _hold_ours(self, hold: Hold) -> None:
         async with Profile.lock_from_key(self.key):
-            await asyncio.sleep(HOLD)
+            await hold(HOLD)
 
     async def renewal(self) -> dict[str, Any]:
         """Ten thousand locks are held at once: what their renewal takes of one core, of both process and server."""
@@ -200,9 +201,16 @@ async def _timed(work: Sequence[Awaitable[None]]) -> float:
     return time.perf_counter() - began
 
 
-async def _sleeps() -> None:
+async def _holds(hold: Hold) -> None:
     for _ in range(WAITERS):
-        await asyncio.sleep(HOLD)
+        await hold(HOLD)
+
+
+async def _by_the_clock(seconds: float) -> None:
+    """Hold for so long and no longer: a sleep of 1 ms takes longer, because sleepers have to be woken."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        await asyncio.sleep(0)
 
 
 def _how(*, again: bool) -> str:
@@ -275,7 +283,8 @@ LOCK_CASES: dict[str, Callable[[LockBench], Awaitable[dict[str, Any]]]] = {
     "lock_crowd_again": lambda bench: bench.one_process(again=True),
     "lock_processes": lambda bench: bench.many_processes(again=False),
     "lock_processes_again": lambda bench: bench.many_processes(again=True),
-    "lock_queue": LockBench.queue,
+    "lock_queue": lambda bench: bench.queue(asyncio.sleep, ", asleep"),
+    "lock_queue_clock": lambda bench: bench.queue(_by_the_clock, " by the clock"),
     "lock_renewal": LockBench.renewal,
 }
 

@@ -4,8 +4,8 @@
 -- Gives the lock to the first ticket of a live process, with a message, or returns what was given to the caller's own.
 -- Without a text all are woken, to learn what became of the document. Documents over a mebibyte are not sent through the
 -- subscription, whose buffer the server bounds: their waiters ask for them.
-local function serve(document, lock, queue, channel, text)
-  local last = redis.call("HGET", lock, "fence")
+-- last: the number of the owner before, if there is one.
+local function serve(document, lock, queue, channel, text, last)
   local ticket = redis.call("LPOP", queue)
   while ticket do
     local token, its_channel, lease, ttl, info = string.match(ticket, "^(.-)\n(.-)\n(.-)\n(.-)\n(.*)$")

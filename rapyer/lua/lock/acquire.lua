@@ -21,7 +21,7 @@ local passed, text, code, detail
 if not owner or owner == token then text, code, detail = checked(document, redis.pcall("JSON.GET", document)) end
 if busy and (not owner or (owner == token and not text)) and redis.call("EXISTS", queue) == 1 then
   --- @include "lib/serve"
-  passed = serve(document, lock, queue, channel, text)
+  passed = serve(document, lock, queue, channel, text, owner and redis.call("HGET", lock, "fence"))
   owner = redis.call("HGET", lock, "owner")
 end
 if owner and owner ~= token then

@@ -16,4 +16,4 @@ if held[1] ~= token or (fence ~= "" and held[2] ~= fence) then
   if ticket ~= "" then redis.call("LREM", queue, 1, ticket) end
   return { 0 }
 end
-return { 1, pass_on(KEYS[1], lock, queue) }
+return { 1, pass_on(KEYS[1], lock, queue, held[2]) }

@@ -31,4 +31,4 @@ for i = 1, count do
 end
 for _, write_it in ipairs(writes) do write_it() end
 expire(document, ttl)
-return { 1, pass_on(document, KEYS[2], KEYS[#KEYS]) }
+return { 1, pass_on(document, KEYS[2], KEYS[#KEYS], ARGV[3]) }
