@@ -127,6 +127,12 @@ class KeyField(Field):
         return value
 
 
+def is_inherited(cls: type[Any], base: type[Any] | None, name: str) -> bool:
+    """Whether a class method is a base class's, and not one of its own or of a class between them."""
+    method = getattr(getattr(cls, name, None), "__func__", None)
+    return method is not None and method is getattr(getattr(base, name, None), "__func__", None)
+
+
 def make_config(cls: type[Any]) -> RedisConfig:
     """Return the options of a class: those of its own `Meta`, the rest from its parents in Python's order."""
     line: list[RedisConfig] = []

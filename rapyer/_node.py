@@ -77,7 +77,8 @@ class Node(_validity.Vetted):
         cls._judged = cls._rules.judged
         cls._guarded = _validity.Guarded()
         cls._key_name = _classes.key_field(cls)
-        cls._own_key = cls._key_name is None and not cls._was_inner and cls._rapyer_plain is None
+        own = cls._key_name is None and not cls._was_inner and cls._rapyer_plain is None
+        cls._own_key = own and _classes.is_inherited(cls, Node._public, "class_key_initials")
         cls._tag = _classes.tag_parts(cls)
         cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
         cls._assigning = _classes.Assigning(cls)

@@ -35,7 +35,7 @@ _COPYING: Any = "rapyer"
 class Placed(BaseModel):
     """A model with a key, or with an owner."""
 
-    __slots__ = ("_hint", "_own_pk", "_owner")
+    __slots__ = ("_hint", "_known_key", "_own_pk", "_owner")
 
     #: The class that plain models are linked with, which has all public methods.
     _public: ClassVar[Any] = None
@@ -47,8 +47,8 @@ class Placed(BaseModel):
     _guarded: ClassVar[Any] = frozenset()
     #: Whether an instance of this class ever stood in another model; asking a slot that is empty is slow.
     _was_inner: ClassVar[bool] = False
-    #: Whether a pk of its own makes an instance's key: no field is it, and no instance ever stood in another model.
-    #: One attribute, because asking a model's class for one is slow.
+    #: Whether a pk of its own makes an instance's key, which then stays: no field is it, no method of the user's says
+    #: what keys start with, and no instance ever stood in another model. One attribute, because asking for one is slow.
     _own_key: ClassVar[bool] = False
 
     if TYPE_CHECKING:
@@ -127,10 +127,9 @@ class Placed(BaseModel):
             return root, root.key, steps
         document: Any = self
         try:
-            own = document._own_pk
+            return document, document._known_key, ()
         except AttributeError:
-            own = self.pk  # made now
-        return document, _keys.document_key(self.class_key_initials(), own), ()
+            return document, self._learn_key(), ()
 
     def _agrees(self) -> None:
         """Take notice that this is what Redis holds, wherever it stands by now."""
@@ -167,10 +166,10 @@ class Placed(BaseModel):
         document: Any = self
         if self._own_key:
             try:
-                own = document._own_pk
+                known: str = document._known_key
             except AttributeError:
-                own = self.pk  # made now
-            return _keys.document_key(self.class_key_initials(), own)
+                known = self._learn_key()
+            return known
         document = self._document()
         if document._rapyer_plain is not None:
             msg = f"this {type(document).__name__} is part of no document: put it into one, and save that"
@@ -185,6 +184,11 @@ class Placed(BaseModel):
         if pk.count(":") > (document._tag != ()) and document._key_name and not _classes.models.owns(prefix, key):
             msg = f"key {key!r} of {type(document).__name__} is one of another class, whose longer prefix fits it"
             raise UsageError(msg)
+        return key
+
+    def _learn_key(self) -> str:
+        key = _keys.document_key(self.class_key_initials(), self.pk)
+        _set(self, "_known_key", key)
         return key
 
     @property
