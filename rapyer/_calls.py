@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rapyer import _codec
 from rapyer._batch import Batch, check_depth
 from rapyer._combine import common
-from rapyer._dispatch import Where, dispatcher
+from rapyer._dispatch import Where
+from rapyer._loops import dispatcher
 from rapyer._ops import Operation
 from rapyer._path import absolute, readable_part, writable_path
 from rapyer._session import (

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import weakref
 from asyncio import Future
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
@@ -34,7 +32,7 @@ from rapyer._pack import pack
 from rapyer._refused import ERRORS, Locate, Where, server_error
 from rapyer._registry import once_scripts, scripts
 from rapyer._sent import Care, ScriptCall, is_unsent
-from rapyer.errors import NotReplicated, UsageError
+from rapyer.errors import NotReplicated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -57,6 +55,7 @@ class Dispatcher:
     """Calls scripts and commands of one client in one event loop.
 
     Attributes:
+        loop: the loop.
         clustered: whether keys have slots, and a script may work on one slot only.
         queues: who waits for locks by it, where that is needed; kept here for as long as this lives.
     """
@@ -71,12 +70,12 @@ class Dispatcher:
         self.queues: Any = None
         self._ids = Ids()
         self._loading: dict[tuple[Lane, str], asyncio.Task[None]] = {}
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._groups = Groups(together=self._lane is not None)
 
     def __del__(self) -> None:
         """Close the connections of a client that is gone, in any thread; a forked child has none to close."""
-        _leaving.pop(id(self), None)
+        leaving.pop(id(self), None)
         if self._process == os.getpid():
             self._nodes.drop()
 
@@ -107,7 +106,7 @@ class Dispatcher:
         groups = self._groups
         if groups.shared or groups.single:
             groups.overtaken(keys)
-        future: Future[Any] = Future(loop=self._loop)
+        future: Future[Any] = Future(loop=self.loop)
         lane = self._lane or self._nodes.lane(keys[0])
         sha, repeatable = _callable()[name]
         packed = pack(("EVALSHA", sha, str(len(keys)), *keys, *arguments))
@@ -117,7 +116,7 @@ class Dispatcher:
     def _with_care(
         self, name: str, keys: Sequence[str], arguments: Sequence[Argument], where: Where | Locate | str, care: Care
     ) -> Awaitable[Any]:
-        future = self._loop.create_future()
+        future = self.loop.create_future()
         lane = self._lane or self._nodes.lane(keys[0])
         once = self._ids.new(keys[0]) if care.once and name in once_scripts() else None
         call = Careful(future, name, keys, arguments, where, self, lane, care, once)
@@ -134,7 +133,7 @@ class Dispatcher:
             amount: the last of ARGV.
             care: what is asked for beyond a plain call.
         """
-        future: Future[Any] = Future(loop=self._loop)
+        future: Future[Any] = Future(loop=self.loop)
         groups = self._groups
         group = groups.single.get(key)
         if group is None or group.common is not common or group.care is not care:
@@ -179,7 +178,7 @@ class Dispatcher:
 
     def mend(self, call: ScriptCall | Careful, error: BaseException) -> None:
         """Let a call that failed go on; it gets its outcome later."""
-        task = self._loop.create_task(self._mend(call, error), name="rapyer-call")
+        task = self.loop.create_task(self._mend(call, error), name="rapyer-call")
         call.when_left(task.cancel)
 
     async def _mend(self, call: ScriptCall | Careful, error: BaseException) -> None:
@@ -276,10 +275,10 @@ class Dispatcher:
 
     def leave(self) -> None:
         """Let the connections of a client that is gone end with the last call that is on its way; in any thread."""
-        if self._loop.is_closed():
+        if self.loop.is_closed():
             self.drop()
         else:
-            _leaving[id(self)] = weakref.ref(self)
+            leaving[id(self)] = weakref.ref(self)
 
     async def _load(self, lane: Lane, script: Script, *, missing: bool = False) -> None:
         task = self._loading.get((lane, script.sha))
@@ -304,96 +303,8 @@ def _callable() -> Mapping[str, tuple[str, bool]]:
     return {name: (script.sha, script.repeatable) for name, script in scripts().items()}
 
 
-# -- one dispatcher per client and loop ------------------------------------------------------------------------------
+#: Those of clients that are gone, by their own identities, for as long as calls are on their way.
+leaving: dict[int, weakref.ref[Dispatcher]] = {}
 
 
-class _Loops(dict["asyncio.AbstractEventLoop", Dispatcher]):
-    """The dispatchers of one client by their loops; it does not keep the client alive."""
-
-    def __init__(self, client: Any) -> None:
-        super().__init__()
-        self.client = weakref.ref(client)
-        self._process = os.getpid()
-
-    def sweep(self) -> None:
-        """Let go of loops that were closed without a word."""
-        for loop in [loop for loop in list(self) if loop.is_closed()]:
-            found = self.pop(loop, None)  # another thread may have done it
-            if found is not None:
-                found.drop()
-
-    def drop(self) -> None:
-        """Let go of everything, now that the client is gone; a forked child has nothing to close."""
-        while self and self._process == os.getpid():
-            self.popitem()[1].leave()
-
-
-# By the client's identity: a weak dictionary asks Python code for each key, and this is asked for each call.
-_dispatchers: dict[int, _Loops] = {}
-# Those of clients that are gone, by their own identities, for as long as calls are on their way.
-_leaving: dict[int, weakref.ref[Dispatcher]] = {}
-_inherited: list[Any] = []
-_making = threading.Lock()
-
-
-def dispatcher(client: Any) -> Dispatcher:
-    """Return the dispatcher of this client in the running loop, made at first use."""
-    loops = _dispatchers.get(id(client))
-    if loops is not None and loops.client() is client:
-        found = loops.get(asyncio.get_running_loop())
-        if found is not None:
-            return found
-    return _make(client)
-
-
-def _make(client: Any) -> Dispatcher:
-    if not isinstance(client, (Redis, RedisCluster)):
-        found = f"{type(client).__module__}.{type(client).__qualname__}"
-        msg = f"rapyer needs a client of redis.asyncio, a Redis or a RedisCluster, not one of type {found}"
-        raise UsageError(msg)
-    with _making:
-        loops = _dispatchers.get(id(client))
-        if loops is None or loops.client() is not client:
-            loops = _dispatchers[id(client)] = _Loops(client)
-            weakref.finalize(client, _client_gone, id(client), loops)
-        loops.sweep()
-        made = loops[asyncio.get_running_loop()] = Dispatcher(client)
-        return made
-
-
-def _client_gone(identity: int, loops: _Loops) -> None:
-    if _dispatchers.get(identity) is loops:
-        del _dispatchers[identity]
-    loops.drop()
-
-
-def dispatchers() -> list[Dispatcher]:
-    """Return those of all clients in the running loop."""
-    loop = asyncio.get_running_loop()
-    found = [loops.get(loop) for loops in list(_dispatchers.values())]
-    leaving = [reference() for reference in list(_leaving.values())]
-    return [each for each in (*found, *leaving) if each is not None and each._loop is loop]
-
-
-async def close_all() -> None:
-    """Close every connection the library opened in this loop."""
-    loop, found = asyncio.get_running_loop(), dispatchers()
-    for loops in list(_dispatchers.values()):
-        loops.pop(loop, None)
-    for each in found:
-        await each.close()
-
-
-def _forget_parent() -> None:
-    """Start anew in a forked child: the sockets are the parent's, and closing them would disturb its loops."""
-    global _dispatchers, _leaving, _making  # noqa: PLW0603 - they are the process's
-    _inherited.extend((_dispatchers, _leaving))
-    _dispatchers, _leaving = {}, {}
-    _making = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parent)
-
-
-__all__ = ["ERRORS", "FAILURES", "Care", "Dispatcher", "Locate", "Where", "close_all", "dispatcher", "dispatchers"]
+__all__ = ["ERRORS", "FAILURES", "Care", "Dispatcher", "Locate", "Where", "leaving"]

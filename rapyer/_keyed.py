@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from rapyer import _blocks, _calls, _classes, _keys, _query, _session
-from rapyer._dispatch import dispatcher
+from rapyer._loops import dispatcher
 from rapyer._node import Node
 from rapyer._ops import Operation
 from rapyer.errors import CorruptDocument, KeyNotFound

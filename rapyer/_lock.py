@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from rapyer import _calls, _codec, _keys, _log, _session
 from rapyer._batch import Batch, words_of
-from rapyer._dispatch import Care, dispatcher, dispatchers
+from rapyer._dispatch import Care
 from rapyer._group import Place
+from rapyer._loops import dispatcher, dispatchers
 from rapyer._queue import Queues
 from rapyer._tasks import current_task
 from rapyer.config import is_seconds

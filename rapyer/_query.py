@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rapyer import _keys, _session
-from rapyer._dispatch import FAILURES, Where, dispatcher
+from rapyer._dispatch import FAILURES, Where
+from rapyer._loops import dispatcher
 from rapyer._trip import elsewhere
 from rapyer.errors import ServerError
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from rapyer._collected import recording_here
-from rapyer._dispatch import Care, dispatcher
+from rapyer._dispatch import Care
+from rapyer._loops import dispatcher
 from rapyer._tasks import current_task
 from rapyer.config import RedisConfig
 from rapyer.errors import UsageError

@@ -12,7 +12,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
 from rapyer import _classes, _lock, _session
-from rapyer._dispatch import close_all, dispatcher
+from rapyer._loops import close_all, dispatcher
 from rapyer._model import AtomicRedisModel
 from rapyer._pipeline import Pipeline
 from rapyer._refused import GET_ONE

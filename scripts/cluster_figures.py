@@ -237,7 +237,7 @@ async def _outage(cluster: redis_stack.Cluster, client: Any) -> tuple[float, flo
 
 def node_of(client: Any, key: str) -> str:
     """Return the port of the node that the library sends a key's calls to."""
-    from rapyer._dispatch import dispatcher  # noqa: PLC0415 - what nobody else needs
+    from rapyer._loops import dispatcher  # noqa: PLC0415 - what nobody else needs
 
     name: str = dispatcher(client)._nodes.lane(key).name
     return name.rpartition(":")[2]

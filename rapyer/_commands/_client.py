@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from rapyer._dispatch import close_all
+from rapyer._loops import close_all
 from rapyer._setup import client_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from rapyer import _registry
 from rapyer._commands._client import opened
 from rapyer._commands._examine import Facts, Finding, findings
 from rapyer._commands._format import table
-from rapyer._dispatch import FAILURES, dispatcher
+from rapyer._dispatch import FAILURES
+from rapyer._loops import dispatcher
 from rapyer._setup import SENTINEL
 from rapyer.errors import ServerError, UsageError
 

@@ -10,7 +10,7 @@ import msgspec
 from rapyer import _keys
 from rapyer._commands._client import opened
 from rapyer._commands._format import table
-from rapyer._dispatch import dispatcher
+from rapyer._loops import dispatcher
 from rapyer._query import SCAN_COUNT
 from rapyer._setup import check_node
 from rapyer.errors import ServerError

@@ -9,7 +9,7 @@ from rapyer import _keys
 from rapyer._commands._client import opened
 from rapyer._commands._format import shown, table
 from rapyer._commands.locks import held_locks
-from rapyer._dispatch import dispatcher
+from rapyer._loops import dispatcher
 from rapyer._setup import check_node
 from rapyer.errors import KeyNotFound
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rapyer import _calls, _codec
+from rapyer import _calls, _codec, _session
 from rapyer._codec import LEAST_INT64, MOST_INT64
 from rapyer._collected import recording_here
 from rapyer.errors import OutOfRange
@@ -73,7 +73,10 @@ class RedisInt(Immutable, int):
         new = RedisInt(reply[0])  # the script saw to it that it is one
         new._owner = owner
         new._hint = place
-        return self._give_way(owner, place, new)
+        if place.__class__ is int or _session._saving:
+            return self._give_way(owner, place, new)
+        linked: Self = owner._put(place, new)  # the same, a call less
+        return linked if linked is new else owner._get(place)
 
     def _checked_sum(self, amount: int) -> int:
         result = int(self) + amount

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode
 
 import rapyer
-from rapyer._dispatch import dispatcher
 from rapyer._keys import hash_slot
+from rapyer._loops import dispatcher
 
 
 class World:

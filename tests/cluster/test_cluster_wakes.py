@@ -11,9 +11,9 @@ from pydantic import Field
 
 import redis_stack
 from rapyer import AtomicRedisModel, _keys, _wake
-from rapyer._dispatch import dispatcher
 from rapyer._keys import hash_slot
 from rapyer._lock import queues
+from rapyer._loops import dispatcher
 from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown
 from rapyer.fields import Key
 

@@ -24,7 +24,7 @@ import connections  # noqa: F401 - it may hide hiredis
 from lane_world import increase
 from redis.asyncio import Redis
 
-from rapyer._dispatch import close_all, dispatcher
+from rapyer._loops import close_all, dispatcher
 
 CHILDREN = 3
 CLIENT = Redis.from_url(sys.argv[2])

@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel, _careful, _once
-from rapyer._dispatch import dispatcher
+from rapyer._loops import dispatcher
 from rapyer.errors import KeyNotFound, OutcomeUnknown, ServerError
 
 pytestmark = pytest.mark.one_server("a lane is the connection to one")

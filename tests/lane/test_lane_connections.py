@@ -19,8 +19,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel
-from rapyer._dispatch import close_all, dispatcher
 from rapyer._group import TURNS
+from rapyer._loops import close_all, dispatcher
 from rapyer.errors import LockTimeout
 
 

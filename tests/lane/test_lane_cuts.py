@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from rapyer._dispatch import close_all, dispatcher
+from rapyer._loops import close_all, dispatcher
 from rapyer.errors import OutcomeUnknown
 
 TASKS = 6

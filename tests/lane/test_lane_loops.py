@@ -15,8 +15,8 @@ from fault_proxy import FaultProxy
 from lane_world import World, increase, load, opened, until
 from redis.asyncio import Redis
 
-from rapyer import _dispatch
-from rapyer._dispatch import close_all, dispatcher
+from rapyer import _loops
+from rapyer._loops import close_all, dispatcher
 from rapyer.errors import OutcomeUnknown
 
 FORKING = Path(__file__).with_name("forking.py")
@@ -54,11 +54,39 @@ def test_loops_left_without_teardown(stack, run):
         return await increase(dispatcher(client), "k")
 
     assert [run(work()) for _ in range(10)] == list(range(1, 11))
-    assert len(_dispatch._dispatchers[id(client)]) == 1
+    assert len(_loops._dispatchers[id(client)]) == 1
     assert asyncio.run(count(stack.url)) <= before + 1
     client = None
     gc.collect()  # a transport that was left open would warn here
     assert asyncio.run(count(stack.url)) == before
+
+
+def test_loops_that_take_turns(stack):
+    """Whichever loop runs, a client's calls go by that loop's own connection, also after its connections were closed."""
+    asyncio.run(prepare(stack.url))
+    client = Redis.from_url(stack.url)
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+
+    async def work():
+        caller = dispatcher(client)
+        assert caller is dispatcher(client)
+        await increase(caller, "k")
+        return caller
+
+    async def begin_anew():
+        before = await work()
+        await close_all()
+        assert await work() is not before
+
+    try:
+        first, second, again = (loop.run_until_complete(work()) for loop in (*loops, loops[0]))
+        assert first is again is not second
+        loops[1].run_until_complete(begin_anew())
+        assert loops[0].run_until_complete(work()) is first
+    finally:
+        for loop in loops:
+            loop.run_until_complete(close_all())
+            loop.close()
 
 
 def test_loop_left_with_calls_under_way(stack):

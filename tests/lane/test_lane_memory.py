@@ -10,7 +10,7 @@ from lane_world import clogged, increase
 from redis.asyncio import Redis
 
 from rapyer import AtomicRedisModel
-from rapyer._dispatch import close_all, dispatcher
+from rapyer._loops import close_all, dispatcher
 
 CALLS = 2000
 LIMIT = 2048

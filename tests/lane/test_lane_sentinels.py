@@ -9,7 +9,7 @@ from redis.asyncio import Redis, Sentinel
 import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel, _sentinel
-from rapyer._dispatch import dispatcher
+from rapyer._loops import dispatcher
 
 pytestmark = pytest.mark.one_server("a cluster has no sentinels")
 
