@@ -62,7 +62,7 @@ def test_loops_left_without_teardown(stack, run):
 
 
 def test_loops_that_take_turns(stack):
-    """Whichever loop runs, a client's calls go by that loop's own connection, also after its connections were closed."""
+    """Whichever loop runs, a client's calls go by its own connection, also after its connections were closed."""
     asyncio.run(prepare(stack.url))
     client = Redis.from_url(stack.url)
     loops = [asyncio.new_event_loop() for _ in range(2)]
