@@ -7,6 +7,8 @@ import pytest
 from cluster_world import opened
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MovedError
 
 import redis_stack
 from rapyer import AtomicRedisModel
@@ -122,6 +124,26 @@ async def test_a_slot_that_nobody_serves_is_asked_for_at_primaries(world):
 
 
 @pytest.mark.slow
+async def test_a_client_that_is_closed_while_calls_look_for_another_node(world):
+    """They end with their own failure; nobody asks for the slots any more, which no task would be left to wait for."""
+    nodes = world.nodes
+    await nodes.ask()
+    lane = nodes.lane("k")
+    for _ in range(20):
+        failure = RedisConnectionError("lost")
+        turns = [
+            asyncio.create_task(nodes.turn("k", lane, failure, nodes.trip(), again=True)),
+            asyncio.create_task(nodes.turn("k", lane, MovedError(f"1 {lane.name}"), nodes.trip(), again=True)),
+        ]
+        await asyncio.sleep(0)
+        await nodes.close()
+        first, _ = await asyncio.gather(*turns, return_exceptions=True)
+        assert first is failure
+        nodes.closed = False
+    nodes.closed = True
+    assert [task for task in asyncio.all_tasks() if task.get_name() == "rapyer-slots"] == []
+
+
 async def test_finding_through_a_failover():
     """A search waits for the heir of a primary that was killed, as long as any call would, and finds everything."""
     with redis_stack.cluster(node_timeout=3.0) as servers:
