@@ -11,6 +11,7 @@ from rapyer import _classes, _codec, _content, _keys, _log, _session
 from rapyer._dispatch import ERRORS, Care, Where
 from rapyer._lock import Lock
 from rapyer._path import absolute
+from rapyer._placed import give_key
 from rapyer._tasks import to_its_end
 from rapyer.errors import NotReplicated, OutcomeUnknown, UsageError
 
@@ -198,7 +199,7 @@ async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
         copies += [_copy_of(model, text) for _ in range(count - 1)]
         for copy, value in zip(copies, values, strict=True):
             if name is None:
-                object.__setattr__(copy, "_own_pk", value)
+                give_key(copy, value, _keys.document_key(model.class_key_initials(), value))
             else:
                 copy.__dict__[name] = value
         await call

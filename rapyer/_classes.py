@@ -127,10 +127,12 @@ class KeyField(Field):
         return value
 
 
-def is_inherited(cls: type[Any], base: type[Any] | None, name: str) -> bool:
-    """Whether a class method is a base class's, and not one of its own or of a class between them."""
-    method = getattr(getattr(cls, name, None), "__func__", None)
-    return method is not None and method is getattr(getattr(base, name, None), "__func__", None)
+def is_inherited(cls: type[Any], base: type[Any] | None, *names: str) -> bool:
+    """Whether class methods and properties are a base class's, and not a class's own or of one between them."""
+    return base is not None and all(
+        getattr(found := getattr(cls, name), "__func__", found) is getattr(own := getattr(base, name), "__func__", own)
+        for name in names
+    )
 
 
 def make_config(cls: type[Any]) -> RedisConfig:

@@ -10,6 +10,7 @@ from rapyer import _blocks, _calls, _classes, _keys, _query, _session
 from rapyer._loops import dispatcher
 from rapyer._node import Node
 from rapyer._ops import Operation
+from rapyer._placed import give_key
 from rapyer.errors import CorruptDocument, KeyNotFound
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Keyed(Node):
     @classmethod
     def _read_document(cls, key: str, text: bytes) -> Self:
         self = cls._read_content(key, text)
-        _set(self, "_own_pk", _keys.pk_of(cls.class_key_initials(), key))
+        give_key(self, _keys.pk_of(cls.class_key_initials(), key), key)
         return self
 
     @classmethod

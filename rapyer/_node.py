@@ -78,7 +78,7 @@ class Node(_validity.Vetted):
         cls._guarded = _validity.Guarded()
         cls._key_name = _classes.key_field(cls)
         own = cls._key_name is None and not cls._was_inner and cls._rapyer_plain is None
-        cls._own_key = own and _classes.is_inherited(cls, Node._public, "class_key_initials")
+        cls._own_key = own and _classes.is_inherited(cls, Node._public, "class_key_initials", "pk")
         cls._tag = _classes.tag_parts(cls)
         cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
         cls._assigning = _classes.Assigning(cls)

@@ -47,8 +47,9 @@ class Placed(BaseModel):
     _guarded: ClassVar[Any] = frozenset()
     #: Whether an instance of this class ever stood in another model; asking a slot that is empty is slow.
     _was_inner: ClassVar[bool] = False
-    #: Whether a pk of its own makes an instance's key, which then stays: no field is it, no method of the user's says
-    #: what keys start with, and no instance ever stood in another model. One attribute, because asking for one is slow.
+    #: Whether a pk of its own makes an instance's key, which then stays: no field is it, nothing of the user's says
+    #: what keys start with or what the pk is, and no instance ever stood in another model. One attribute, because
+    #: asking for one is slow.
     _own_key: ClassVar[bool] = False
 
     if TYPE_CHECKING:
@@ -263,6 +264,12 @@ def own_pk(model: Placed) -> str | None:
     except AttributeError:
         return None
     return own
+
+
+def give_key(model: Placed, pk: str, key: str) -> None:
+    """Give a model that was made from a document's text its key; its own validators may have asked for another."""
+    _set(model, "_own_pk", pk)
+    _set(model, "_known_key", key)
 
 
 def _with_pk_of(model: Placed, copy: _P) -> _P:

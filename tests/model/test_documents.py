@@ -271,3 +271,40 @@ async def test_lost_updates(bound, stored):
     async with other.lock(save_at_end=True):
         other.score = 8
     assert await stored(doc.key) == {"name": "mine", "score": 8, "tags": ["p"]}
+
+
+async def test_the_key_is_the_documents_whenever_it_is_asked_for(bound, stored):
+    """Validators of the model's own may ask for it before the model knows whose content it is made of."""
+
+    class Curious(AtomicRedisModel):
+        n: int = 0
+
+        def model_post_init(self, _context):
+            assert self.key.endswith(self.pk)
+
+    made = await Curious().save()
+    read = await Curious.get(made.key)
+    async with Curious.lock_from_key(made.key, save_at_end=True) as locked:
+        locked.n += 1
+    copies = await read.duplicate_many(2)
+    assert [read.key, locked.key] == [made.key] * 2
+    assert await read.n.increase() == 2
+    assert await stored(made.key) == {"n": 2}
+    assert {copy.key for copy in copies} | {made.key} == set(await Curious.afind_keys())
+    assert {model.key for model in await Curious.afind()} == set(await Curious.afind_keys())
+
+
+def test_a_pk_of_the_users_own_makes_the_key():
+    """A class may say itself what its pk is: the key follows it."""
+
+    class Named(AtomicRedisModel):
+        name: str
+
+        @property
+        def pk(self):
+            return self.name
+
+    model = Named(name="a")
+    assert model.key == "Named:a"
+    model.name = "b"
+    assert model.key == "Named:b"
