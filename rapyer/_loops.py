@@ -23,6 +23,8 @@ from rapyer.errors import UsageError
 
 #: Whether asking for the running loop is a system call: then a loop is known by its thread, where it tells that.
 _ASKS_SYSTEM = sys.version_info < (3, 12)
+#: How loops run that tell their thread, and are the only one that runs there: others may run inside each other.
+_RUN = asyncio.BaseEventLoop.run_forever
 
 
 class _Loops(dict["asyncio.AbstractEventLoop", Dispatcher]):
@@ -42,7 +44,7 @@ class _Loops(dict["asyncio.AbstractEventLoop", Dispatcher]):
         """Return that of the running loop, if there is one."""
         loop = asyncio.get_running_loop()
         found = self.get(loop)
-        self.latest = found if _ASKS_SYSTEM and hasattr(loop, "_thread_id") else None
+        self.latest = found if _ASKS_SYSTEM and type(loop).run_forever is _RUN else None
         return found
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> Dispatcher | None:

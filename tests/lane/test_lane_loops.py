@@ -89,6 +89,40 @@ def test_loops_that_take_turns(stack):
             loop.close()
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="a thread runs one task at a time")
+def test_loops_inside_each_other(stack):
+    """A loop that runs while another one of its thread does, as nest_asyncio has it, has calls of its own."""
+
+    class Nesting(asyncio.SelectorEventLoop):
+        def run_forever(self):
+            around = asyncio._get_running_loop()
+            try:
+                super().run_forever()
+            finally:
+                asyncio._set_running_loop(around)
+
+        def _check_running(self):
+            """Let it run."""
+
+    asyncio.run(prepare(stack.url))
+    client = Redis.from_url(stack.url)
+
+    async def work(inside=None):
+        caller = dispatcher(client)
+        before = await increase(caller, "k")
+        assert dispatcher(client) is caller
+        if inside is not None:
+            assert inside.run_until_complete(work()) == before + 1
+        assert dispatcher(client) is caller
+        await close_all()
+        return before
+
+    loops = [Nesting() for _ in range(2)]
+    assert loops[0].run_until_complete(work(loops[1])) == 1
+    for loop in loops:
+        loop.close()
+
+
 def test_loop_left_with_calls_under_way(stack):
     """A loop that ends with callers waiting leaves neither a message nor a warning, and the next one works."""
     asyncio.run(prepare(stack.url))
