@@ -180,7 +180,7 @@ class Lane:
         while waiting and size < HIGH_WATER:
             call = waiting.popleft()
             future = call.future
-            packed = self._packed(call) if future is None else b"" if future.done() else call.packed
+            packed = self._packed(call) if future is None or future.done() else call.packed
             if not packed:
                 continue
             length = len(packed)
@@ -198,7 +198,7 @@ class Lane:
         return batch[0] if len(batch) == 1 else b"".join(batch)
 
     def _packed(self, call: Sendable) -> bytes:
-        """Return what a call sends that is no plain one; nothing where it was given up, or fails now."""
+        """Return what a call sends that is odd, or perhaps given up; nothing if it is given up, or fails now."""
         if call.given_up():
             return b""
         try:

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 
-from lane_world import clogged, command, increase, load, until
+from lane_world import COUNT, clogged, command, increase, load, until
 
 
 async def test_thousand_cancelled_calls(world, caplog):
@@ -51,6 +51,18 @@ async def test_cancelled_before_it_was_written(world):
         proxy.open.set()
         await asyncio.gather(*big)
         assert await increase(dispatcher, "k") == 1
+
+
+async def test_nobody_joins_a_call_that_was_cancelled(world):
+    """A lone increment that is cancelled before it was written is forgotten: the next one does not wait with it."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        await load(dispatcher, "k")
+        under_way = asyncio.ensure_future(load(dispatcher, "k"))
+        await asyncio.sleep(0)
+        dispatcher.combined(COUNT, "k", "1").cancel()
+        await under_way
+        assert await asyncio.wait_for(increase(dispatcher, "k"), 5) == 1
 
 
 async def test_cancelled_with_an_error_on_its_way(world, caplog):
