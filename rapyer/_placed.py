@@ -243,6 +243,8 @@ class Placed(BaseModel):
         super().__setstate__(state)
         if own is not None:
             _set(self, "_own_pk", own)
+            if self._own_key:
+                self._learn_key()
 
 
 _owner_slot = Placed.__dict__["_owner"]

@@ -292,6 +292,8 @@ async def test_the_key_is_the_documents_whenever_it_is_asked_for(bound, stored):
     assert await stored(made.key) == {"n": 2}
     assert {copy.key for copy in copies} | {made.key} == set(await Curious.afind_keys())
     assert {model.key for model in await Curious.afind()} == set(await Curious.afind_keys())
+    copies[0].__setstate__(made.__getstate__())
+    assert (copies[0].key, copies[0].pk) == (made.key, made.pk)
 
 
 def test_a_pk_of_the_users_own_makes_the_key():
