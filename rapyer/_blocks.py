@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from rapyer import _classes, _codec, _content, _keys, _log, _session
 from rapyer._dispatch import ERRORS, Care, Where
@@ -27,7 +25,7 @@ M = TypeVar("M")
 MOST_NAMED = 5
 
 
-class LockOptions(msgspec.Struct, frozen=True, gc=False):
+class LockOptions(NamedTuple):
     """What a lock block was asked for."""
 
     save: bool

@@ -186,7 +186,7 @@ def _batch(name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> int
         return len(keys) if name in _MANY else 1
     place = 1
     for _ in range(int(arguments[0])):
-        place += 4 + int(arguments[place + 3])
+        place += 4 + int(arguments[place + 3]) if str(arguments[place])[-1:] == "+" else 1
     return int(arguments[place])
 
 
