@@ -30,7 +30,7 @@ class Keyed(Node):
 
     @classmethod
     def class_key_initials(cls) -> str:
-        """Return what keys of this class start with: the class name, unless overridden."""
+        """Return what keys of this class start with: the class name, unless a class overrides it as it is made."""
         return _name_of(cls)
 
     @classmethod

@@ -89,7 +89,7 @@ def test_loops_that_take_turns(stack):
             loop.close()
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="a thread runs one task at a time")
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="a thread has one running task then, whatever loops it runs")
 def test_loops_inside_each_other(stack):
     """A loop that runs while another one of its thread does, as nest_asyncio has it, has calls of its own."""
 
