@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from rapyer._combine import Common
-    from rapyer._link import Document, Owner
+    from rapyer._link import Document, Target
     from rapyer._ops import Argument
     from rapyer._path import Step, Steps
 
@@ -81,9 +81,9 @@ def send(document: Document, *operations: Operation) -> Awaitable[list[Any]]:
     return _call(document, document.key, operation.script, operation.flat(), path)
 
 
-def change(owner: Owner, place: Step, script: str, *arguments: Argument) -> Awaitable[list[Any]]:
-    """Run an operation on the value at a place; see `run`."""
-    document, key, steps = owner._root()
+def change(target: Target, script: str, *arguments: Argument) -> Awaitable[list[Any]]:
+    """Run an operation on a value; see `run`."""
+    place, document, key, steps = target
     steps = (*steps, place)
     path = writable_path(steps)
     if path is None:
@@ -91,16 +91,16 @@ def change(owner: Owner, place: Step, script: str, *arguments: Argument) -> Awai
     return _call(document, key, script, (path, *arguments), path)
 
 
-def increase(owner: Owner, place: Step, amount: str) -> Awaitable[list[Any]]:
-    """Add to the integer at a place: `number.increase`, or `number.increase_each` together with others; see `run`."""
-    document, key, steps = owner._root()
+def increase(target: Target, amount: int) -> Awaitable[list[Any]]:
+    """Add to an integer: `number.increase`, or `number.increase_each` together with others; see `run`."""
+    place, document, key, steps = target
     config = document.Meta
     client = config.redis
     if client is None:
         bound_client(config, type(document))  # says what is missing
     asked = _increase_at(steps, place, config.ttl)
     if asked is None or (_held.get() and locks_on(client, key)):
-        return change(owner, place, "number.increase", amount)
+        return change(target, "number.increase", str(amount))
     care = care_of(config) if RedisConfig.careful else None
     return dispatcher(client).combined(asked, key, amount, care)
 

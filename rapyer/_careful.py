@@ -60,12 +60,13 @@ class Careful(Sent, Group):
         care: Care,
         once: Once | None,
         common: Common | None = None,
+        amount: int = 0,
     ) -> None:
         self.future = None  # `answer` is to be asked: there is something to take note of
         self.name = name
         self.keys = keys
         self._key = keys[0]
-        self._head = tuple(arguments[:-1])
+        self._arguments = arguments
         self._documents, self._others, self.found = None, 0, []
         # Without, nobody joins: only who asks for the same does.
         self.common = cast("Common", common)
@@ -75,7 +76,7 @@ class Careful(Sent, Group):
         self._where = where
         self._sender = sender
         self._futures = [future]
-        self._amounts = [arguments[-1]]
+        self._amounts = [amount]
         repeatable = once is None and scripts()[name].repeatable
         self.repeatable = repeatable or once is not None
         self.replicas = 0 if repeatable else care.replicas
@@ -86,8 +87,8 @@ class Careful(Sent, Group):
 
     def _pack(self) -> None:
         """Make the command for the callers there are."""
-        name, once, keys, words = self.name, self.once, self.keys, (*self._head, *self._amounts)
-        if len(self._amounts) > 1:
+        name, once, keys, words = self.name, self.once, self.keys, self._arguments
+        if self.common is not None:
             name, words = combined(self.common, keys, self._amounts)
         if once is None:
             script = self.script = scripts()[name]

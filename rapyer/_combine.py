@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import accumulate, chain, islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -112,7 +112,7 @@ class Group:
         future: Future[Any],
         common: Common,
         key: str,
-        amount: Argument,
+        amount: int,
         sender: GroupSender,
         lane: Lane,
     ) -> None:
@@ -127,11 +127,11 @@ class Group:
         self._futures: list[Future[Any]] | None = None
         self._documents: list[str] | None = None
         self._others = 0
-        self._amounts: list[Argument] = [amount]
+        self._amounts: list[int] = [amount]
         # A first caller whose words have no bytes is told at once: a lane could not.
         self._alone = _packed(common, key, amount)
 
-    def join(self, future: Future[Any], key: str, amount: Argument) -> None:
+    def join(self, future: Future[Any], key: str, amount: int) -> None:
         """Add a caller who asks for the same. A full group is written."""
         futures, most = self._futures, MOST
         if futures is None:
@@ -163,11 +163,11 @@ class Group:
         """Return the document of each caller."""
         return repeat(self.keys[0]) if self._documents is None else self._documents
 
-    def _callers(self) -> list[tuple[Future[Any], str, Argument]]:
+    def _callers(self) -> list[tuple[Future[Any], str, int]]:
         futures = self._futures or ([] if self.future is None else [self.future])
         return [each for each in zip(futures, self._of(), self._amounts, strict=False) if not each[0].done()]
 
-    def _keep(self, callers: list[tuple[Future[Any], str, Argument]]) -> None:
+    def _keep(self, callers: list[tuple[Future[Any], str, int]]) -> None:
         """Forget all but these callers, and put those of a document together, as their answers will be."""
         places = {key: place for place, key in enumerate(dict.fromkeys(key for _, key, _ in callers))}
         callers.sort(key=lambda caller: places[caller[1]])
@@ -198,10 +198,9 @@ class Group:
         apart = documents is None or len(set(documents)) == len(documents)
         if not apart or [future for future in self._futures if future.done()]:
             self._keep(self._callers())
-        if len(self._amounts) == 1:
-            return _packed(self.common, next(iter(self._of())), self._amounts[0])
-        keys = self.keys if self._documents is None else dict.fromkeys(self._documents)
-        script, words = combined(self.common, self._documents or self.keys, self._amounts)
+        each = self._documents or self.keys
+        keys = dict.fromkeys(each)
+        script, words = combined(self.common, each, self._amounts)
         return pack(("EVALSHA", scripts()[script].sha, str(len(keys)), *keys, *words))
 
     def given_up(self) -> bool:
@@ -226,14 +225,25 @@ class Group:
         if len(futures) == 1:
             futures[0].set_result(reply)
         elif set(map(type, reply)) == _ALL_WELL:
-            give_each(futures, zip(reply, repeat(None)))
+            give_each(futures, zip(self._outcomes(reply), repeat(None)))
         else:
             give = giver()
-            for future, key, text in zip(futures, self._of(), reply, strict=False):
-                if text.__class__ is not bytes:
-                    self._refuse(future, key, text)
+            for future, key, outcome in zip(futures, self._of(), self._outcomes(reply), strict=False):
+                if isinstance(outcome, BaseException):
+                    self._refuse(future, key, outcome)
                 elif not future.done():  # nor cancelled by who was woken before
-                    give(future, (text, None))
+                    give(future, (outcome, None))
+
+    def _outcomes(self, reply: list[Any]) -> Iterable[Any]:
+        """Return for each caller its sum, or an error of the server's."""
+        amounts, documents = self._amounts, self._documents
+        if documents is None:
+            return _outcomes(reply[0], amounts)
+        if len(reply) == len(amounts):  # as each of them is the only one of its document
+            return reply
+        counts = Counter(documents).values()
+        left = iter(amounts)
+        return chain.from_iterable(_outcomes(one, [*islice(left, n)]) for one, n in zip(reply, counts, strict=True))
 
     def _refuse(self, future: Future[Any], key: str, error: BaseException) -> None:
         """Give a caller the error that one of the server's is to it, as an object of its own."""
@@ -272,30 +282,39 @@ def _is_of_keys(error: BaseException) -> bool:
 _ALL_WELL = {bytes}
 
 
-def _packed(common: Common, key: str, amount: Argument) -> bytes:
-    return pack(("EVALSHA", scripts()[common.name].sha, "1", key, *common.head, amount))
+def _packed(common: Common, key: str, amount: int) -> bytes:
+    name, words = combined(common, (key,), (amount,))
+    return pack(("EVALSHA", scripts()[name].sha, "1", key, *words))
 
 
-def combined(common: Common, documents: Sequence[str], amounts: Sequence[Argument]) -> tuple[str, tuple[Argument, ...]]:
-    """Return the script for many callers and its ARGV; KEYS are the documents.
+def _outcomes(reply: Any, amounts: Sequence[int]) -> Iterable[Any]:
+    """Return for each caller for a document its sum, or an error; the server tells the last sum where all is well."""
+    if isinstance(reply, list):
+        return reply
+    if isinstance(reply, BaseException):
+        return repeat(reply, len(amounts))
+    others = amounts[1:]
+    return accumulate(others, initial=int(reply) - sum(others))
+
+
+def combined(common: Common, documents: Sequence[str], amounts: Sequence[int]) -> tuple[str, tuple[Argument, ...]]:
+    """Return the script for these callers and its ARGV; KEYS are the documents.
 
     Args:
         common: what they are asked for.
         documents: of each caller its document, those of one together; or the only one.
-        amounts: of each caller the last of ARGV.
+        amounts: of each caller what it adds.
     """
-    script = COMBINED[common.name]
-    words: list[Argument] = [common.ttl, common.path]
+    words = map(str, amounts)
+    if len(amounts) == 1:
+        return common.name, (*common.head, *words)
+    script, head = COMBINED[common.name], (common.ttl, common.path)
     if len(documents) == 1:
-        return script, (*words, str(len(amounts)), *amounts)
+        return script, (*head, " ".join(words))
     counts = Counter(documents)
     if len(counts) == len(amounts):
-        return script, (*words, *chain.from_iterable(zip(repeat("1"), amounts)))
-    done = 0
-    for count in counts.values():
-        words += (str(count), *amounts[done : done + count])
-        done += count
-    return script, tuple(words)
+        return script, (*head, *words)
+    return script, (*head, *(" ".join(islice(words, count)) for count in counts.values()))
 
 
 class Groups:

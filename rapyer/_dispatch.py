@@ -124,13 +124,13 @@ class Dispatcher:
         call.way(lane).send(call)
         return future
 
-    def combined(self, common: Common, key: str, amount: Argument, care: Care | None = None) -> Awaitable[Any]:
+    def combined(self, common: Common, key: str, amount: int, care: Care | None = None) -> Awaitable[Any]:
         """Run a script for a document together with others that wait for the same write; as `script`.
 
         Args:
             common: which, where in the document, and its ttl.
             key: the document.
-            amount: the last of ARGV.
+            amount: what to add.
             care: what is asked for beyond a plain call.
         """
         future: Future[Any] = Future(loop=self.loop)
@@ -144,7 +144,7 @@ class Dispatcher:
             group.join(future, key, amount)
         return future
 
-    def _begin(self, future: Future[Any], common: Common, key: str, amount: Argument, care: Care | None) -> None:
+    def _begin(self, future: Future[Any], common: Common, key: str, amount: int, care: Care | None) -> None:
         """Send a group, so far of one."""
         lane = self._lane or self._nodes.lane(key)
         group: Group | Careful
@@ -152,8 +152,7 @@ class Dispatcher:
             group = Group(future, common, key, amount, self, lane)
         else:
             once = self._ids.new(key) if care.once else None
-            words = (*common.head, amount)
-            group = Careful(future, common.name, (key,), words, common.path, self, lane, care, once, common)
+            group = Careful(future, common.name, (key,), (), common.path, self, lane, care, once, common, amount)
             lane = group.way(lane)
         self._groups.add(group)
         lane.send(group)

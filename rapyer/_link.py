@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from rapyer._path import absolute, render
 from rapyer.errors import UsageError
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rapyer._ops import Argument
     from rapyer._path import Step, Steps
     from rapyer.config import RedisConfig
+
+
+#: Where an operation goes: the place, the document, its key, and the steps to what the place is in.
+Target: TypeAlias = "tuple[Step, Document, str, Steps]"
 
 
 class Document(Protocol):
@@ -49,8 +53,8 @@ class Owner(Protocol):
 
     def _steps(self) -> Steps: ...
 
-    # The document, its key, and the steps.
-    def _root(self) -> tuple[Document, str, Steps]: ...
+    # Where an operation on a child goes.
+    def _target(self, child: object, hint: Step) -> Target: ...
 
     def _place_of(self, child: object, hint: Step) -> Step: ...
 
@@ -104,11 +108,6 @@ class Linked:
     def _steps(self) -> Steps:
         owner = self._linked()
         return (*owner._steps(), owner._place_of(self, self._hint))
-
-    def _root(self) -> tuple[Document, str, Steps]:
-        owner, place = self._standing()
-        document, key, steps = owner._root()
-        return document, key, (*steps, place)
 
     @property
     def key(self) -> str:

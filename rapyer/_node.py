@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
     from typing_extensions import Self
 
-    from rapyer._link import Owner
+    from rapyer._link import Owner, Target
     from rapyer._ops import Argument
     from rapyer._path import Step
 
@@ -52,8 +52,6 @@ class Node(_validity.Vetted):
     _assigning: ClassVar[_classes.Assigning]
     #: The fields that are not stored.
     _unstored: ClassVar[frozenset[str]] = frozenset()
-    #: The fields that the key is made of.
-    _key_fields: ClassVar[frozenset[str]] = frozenset()
 
     if TYPE_CHECKING:
 
@@ -76,11 +74,7 @@ class Node(_validity.Vetted):
         cls._rules = _validity.Rules(cls)
         cls._judged = cls._rules.judged
         cls._guarded = _validity.Guarded()
-        cls._key_name = _classes.key_field(cls)
-        own = cls._key_name is None and not cls._was_inner and cls._rapyer_plain is None
-        cls._own_key = own and _classes.is_inherited(cls, Node._public, "class_key_initials", "pk")
-        cls._tag = _classes.tag_parts(cls)
-        cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
+        cls._learn_keys()
         cls._assigning = _classes.Assigning(cls)
         cls._unstored = cls._assigning.local
         if Node._public is None:
@@ -112,6 +106,17 @@ class Node(_validity.Vetted):
             msg = f"another value was assigned to {str(hint)!r} meanwhile: take it from the model again"
             raise UsageError(msg)
         return hint
+
+    def _target(self, child: object, hint: Step) -> Target:
+        document: Any = self
+        place = hint if isinstance(child, Immutable) else self._place_of(child, hint)
+        if not self._own_key:
+            steps, document = self._steps(), self._document()
+            return place, document, document.key, steps
+        try:
+            return place, document, document._known_key, ()
+        except AttributeError:
+            return place, document, self._learn_key(), ()
 
     def _get(self, place: Step) -> Any:
         return getattr(self, str(place))

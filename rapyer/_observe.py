@@ -128,9 +128,7 @@ async def _observed(
         return await _plain(self, name, keys, arguments, where, care)
 
 
-async def _observed_combined(
-    self: Dispatcher, common: Common, key: str, amount: Argument, care: Care | None = None
-) -> Any:
+async def _observed_combined(self: Dispatcher, common: Common, key: str, amount: int, care: Care | None = None) -> Any:
     with _Timed(common.name, _prefix(key)):
         return await _combined(self, common, key, amount, care)
 

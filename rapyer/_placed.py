@@ -43,6 +43,8 @@ class Placed(BaseModel):
     _key_name: ClassVar[Any] = None
     #: The hash tag that leads the pk.
     _tag: ClassVar[Any] = ()
+    #: The fields that the key is made of.
+    _key_fields: ClassVar[frozenset[str]] = frozenset()
     #: Fields with something restricted; all once an instance of this class stood in what is restricted.
     _guarded: ClassVar[Any] = frozenset()
     #: Whether an instance of this class ever stood in another model; asking a slot that is empty is slow.
@@ -122,16 +124,6 @@ class Placed(BaseModel):
             raise
         return (*owner._steps(), place)
 
-    def _root(self) -> tuple[Any, str, Steps]:
-        if not self._own_key:
-            steps, root = self._steps(), self._document()
-            return root, root.key, steps
-        document: Any = self
-        try:
-            return document, document._known_key, ()
-        except AttributeError:
-            return document, self._learn_key(), ()
-
     def _agrees(self) -> None:
         """Take notice that this is what Redis holds, wherever it stands by now."""
         if _session._saving:
@@ -186,6 +178,14 @@ class Placed(BaseModel):
             msg = f"key {key!r} of {type(document).__name__} is one of another class, whose longer prefix fits it"
             raise UsageError(msg)
         return key
+
+    @classmethod
+    def _learn_keys(cls) -> None:
+        """Work out what makes the keys of a class."""
+        cls._key_name, cls._tag = _classes.key_field(cls), _classes.tag_parts(cls)
+        cls._key_fields = frozenset({cls._key_name, *(name for _, name in cls._tag)} - {None})
+        own = cls._key_name is None and not cls._was_inner and cls._rapyer_plain is None
+        cls._own_key = own and _classes.is_inherited(cls, cls._public, "class_key_initials", "pk")
 
     def _learn_key(self) -> str:
         key = _keys.document_key(self.class_key_initials(), self.pk)

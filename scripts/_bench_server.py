@@ -63,7 +63,7 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
     "value.load_refresh": ("$.l", "60000"),
     "document.load_many": (),
     "document.load_many_refresh": ("",),
-    "number.increase_each": ("", "$.n", "3", "1", "2", "3"),
+    "number.increase_each": ("", "$.n", "1 2 3"),
 }
 _THREE = ("number.increase", "$.n", "1", "map.set_item", "$.o", "$.o.a", "3", "0", "value.set", "$", "$.s", '"x"', "0")
 BATCH = ("1", "", "3", *_THREE, "0")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from rapyer._link import Owner
+    from rapyer._link import Owner, Target
     from rapyer._ops import Argument
     from rapyer._path import Step
 
@@ -68,6 +68,11 @@ class Container(RedisType):
 
     def _place_of(self, child: object, hint: Step) -> Step:
         raise NotImplementedError  # pragma: no cover - every container has its own
+
+    def _target(self, child: object, hint: Step) -> Target:
+        place = self._place_of(child, hint)
+        own, document, key, steps = self._linked()._target(self, self._hint)
+        return place, document, key, (*steps, own)
 
     def _holds(self, place: Step, child: object) -> bool:
         raise NotImplementedError  # pragma: no cover

@@ -89,11 +89,12 @@ class RedisDatetime(Immutable, datetime):
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._moved(duration), "moment.add", *_parts(duration))
-        owner, place = self._standing()
+        owner = self._linked()
+        target = owner._target(self, self._hint)
         if owner._guarded:
             self._vet(self._moved(duration))
-        reply = await _calls.change(owner, place, "moment.add", *_parts(duration))
-        return self._taken(owner, place, reply[0])
+        reply = await _calls.change(target, "moment.add", *_parts(duration))
+        return self._taken(owner, target[0], reply[0])
 
     def __iadd__(self, other: timedelta) -> Any:
         """Move forward; inside `pipeline()` from wherever the timestamp is in Redis."""

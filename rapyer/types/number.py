@@ -52,9 +52,8 @@ class RedisInt(Immutable, int):
             LockLost, OutcomeUnknown: as for every write.
             UsageError: the model's key is made of it.
         """
-        if not isinstance(amount, int):
-            msg = f"increase() of an integer takes an integer, not {type(amount).__name__}"
-            raise TypeError(msg)
+        if amount.__class__ is not int:
+            amount = _integer(amount)
         if self._of_key:
             self._check_key_stays()
         if not LEAST_INT64 <= amount <= MOST_INT64:
@@ -63,13 +62,14 @@ class RedisInt(Immutable, int):
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase", _decimal(amount))
         owner = self._owner or self._linked()
-        place = owner._place_of(self, self._hint)
+        target = owner._target(self, self._hint)
         guarded = owner._guarded
         if guarded:
             self._vet(self._checked_sum(amount))
-        reply = await _calls.increase(owner, place, _decimal(amount))
+        reply = await _calls.increase(target, amount)
+        place = target[0]
         if guarded:
-            return self._taken(owner, place, reply[0])
+            return self._taken(owner, place, b"%d" % int(reply[0]))
         new = RedisInt(reply[0])  # the script saw to it that it is one
         new._owner = owner
         new._hint = place
@@ -167,11 +167,12 @@ class RedisFloat(Immutable, float):
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase_double", repr(amount))
-        owner, place = self._standing()
+        owner = self._linked()
+        target = owner._target(self, self._hint)
         if owner._guarded:
             self._vet(self._checked_sum(amount))
-        reply = await _calls.change(owner, place, "number.increase_double", repr(amount))
-        return self._taken(owner, place, reply[0])
+        reply = await _calls.change(target, "number.increase_double", repr(amount))
+        return self._taken(owner, target[0], reply[0])
 
     def _double(self, amount: float) -> float:
         try:
@@ -210,6 +211,13 @@ class RedisFloat(Immutable, float):
     def __itruediv__(self, other: float) -> Any:
         """Divide; inside `pipeline()` whatever the number is in Redis."""
         return self._operator(float.__truediv__(self, other), "number.divide_double", other)
+
+
+def _integer(amount: Any) -> int:
+    if not isinstance(amount, int):
+        msg = f"increase() of an integer takes an integer, not {type(amount).__name__}"
+        raise TypeError(msg)
+    return int.__index__(amount)
 
 
 #: An integer as the scripts take it, also one of a class that is written in another way.

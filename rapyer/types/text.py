@@ -55,11 +55,12 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
         if recording is not None:
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, str.__add__(self, text), "text.append", _json_text(text))
-        owner, place = self._standing()
+        owner = self._linked()
+        target = owner._target(self, self._hint)
         if owner._guarded:
             self._vet(str.__add__(self, text))
-        reply = await _calls.change(owner, place, "text.append", _json_text(text))
-        return self._taken(owner, place, reply[0])
+        reply = await _calls.change(target, "text.append", _json_text(text))
+        return self._taken(owner, target[0], reply[0])
 
     def __iadd__(self, other: str) -> Any:
         """Append; inside `pipeline()` to whatever the text is in Redis."""

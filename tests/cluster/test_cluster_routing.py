@@ -552,7 +552,7 @@ async def test_increments_by_a_plain_client_of_one_node(world):
         for total in (1, 2):
             first = asyncio.ensure_future(caller.script("document.load", (keys[0],), (), "$"))
             await asyncio.sleep(0)
-            replies = [caller.combined(common("number.increase", "", "$.n"), key, "1") for key in keys]
+            replies = [caller.combined(common("number.increase", "", "$.n"), key, 1) for key in keys]
             assert {int(reply[0]) for reply in await asyncio.gather(*replies)} == {total}
             await first
     finally:

@@ -81,7 +81,7 @@ def sent(lane, *arguments, **attributes):
 
 async def increase(dispatcher, key):
     """Add one to a counter and return what it is then: a write, which must not run twice."""
-    reply = await dispatcher.combined(COUNT, key, "1")
+    reply = await dispatcher.combined(COUNT, key, 1)
     return int(reply[0])
 
 

@@ -60,7 +60,7 @@ async def test_nobody_joins_a_call_that_was_cancelled(world):
         await load(dispatcher, "k")
         under_way = asyncio.ensure_future(load(dispatcher, "k"))
         await asyncio.sleep(0)
-        dispatcher.combined(COUNT, "k", "1").cancel()
+        dispatcher.combined(COUNT, "k", 1).cancel()
         await under_way
         assert await asyncio.wait_for(increase(dispatcher, "k"), 5) == 1
 

@@ -32,7 +32,7 @@ class Crowded(AtomicRedisModel):
 
 async def add(dispatcher, amount, *, key="k", ttl="", path="$.n", care=None):
     """Add to a number as the models do."""
-    reply = await dispatcher.combined(common("number.increase", ttl, path), key, str(amount), care)
+    reply = await dispatcher.combined(common("number.increase", ttl, path), key, amount, care)
     return int(reply[0])
 
 
@@ -273,7 +273,7 @@ async def test_nobody_joins_a_call_that_goes_elsewhere(world):
         await asyncio.sleep(0)
         failing[0].cancel()
         dispatcher._lane.turn_away(RedisConnectionError("no way"))
-        late = dispatcher.combined(COUNT, "k", "1")
+        late = dispatcher.combined(COUNT, "k", 1)
         assert (await asyncio.wait_for(late, 5))[0] == b"1"
         got = await asyncio.gather(*failing, return_exceptions=True)
     assert isinstance(got[0], asyncio.CancelledError)
@@ -325,7 +325,7 @@ async def test_cancelled_increments_leave_nothing(world, care):
             first = asyncio.create_task(load(dispatcher, "k"))
             await asyncio.sleep(0)
             for i in range(50):
-                dispatcher.combined(COUNT, f"k{i}", "1", care).cancel()
+                dispatcher.combined(COUNT, f"k{i}", 1, care).cancel()
             await first
             await load(dispatcher, "k")
             assert not {**dispatcher._groups.shared, **dispatcher._groups.single}

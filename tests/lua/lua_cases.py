@@ -129,12 +129,12 @@ NUMBERS = [
 
 
 def _together(rule: str, stored: str | None, *amounts: str, **more: Any) -> Case:
-    return Case("number.increase_each", rule, stored, (DOCUMENT,), ("", "$.x", str(len(amounts)), *amounts), **more)
+    return Case("number.increase_each", rule, stored, (DOCUMENT,), ("", "$.x", " ".join(amounts)), **more)
 
 
 #: For callers that wait together; no operation of a batch.
 TOGETHER = [
-    _together("does it", '{"x":7}', "2", f"{2**63 - 1}", "-1", reply=["9", ANYTHING, "8"], after='{"x":8}'),
+    _together("does it", '{"x":7}', "2", f"{2**63 - 1}", "-1", reply=[["9", ANYTHING, "8"]], after='{"x":8}'),
     _together("", LARGEST, "1", code="OUT_OF_RANGE"),
     _together("", ABSENT, "1", code="KEY_NOT_FOUND"),
     _together("", '{"other":1}', "1", code="PATH_NOT_FOUND"),

@@ -1,8 +1,9 @@
 --- Adds amounts to integers of several documents, one after the other, each as if it came alone.
 --
 -- KEYS    documents...
--- ARGV    ttl, path, then for each document: count, amounts...
--- RETURNS for each amount the new value, or its refusal as an error
+-- ARGV    ttl, path, then for each document its amounts, with spaces in between
+-- RETURNS for each document the value after all of them; where some are refused, for each of them the new value or its
+--         refusal as an error; where all are, the last of their refusals
 -- ERRORS  KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE
 -- FLAGS   -
 --- @include "lib/prelude"
@@ -10,39 +11,33 @@
 --- @include "lib/ops_number"
 
 local ttl, path = take(), take()
-local answers = {}
 
-local function add(key, count)
+local function add(key, amounts)
   local text, code, detail = read_number(key, path, true)
-  if not text then return code, detail end
-  local first, changed = #answers, false
-  for i = 1, count do
+  if not text then return nil, code, detail end
+  local answers, refused = {}, 0
+  for amount in string.gmatch(amounts, "%S+") do
     local sum
-    sum, code = exact("add", text, take())
-    answers[first + i] = sum or fail(code)
-    if sum then text, changed = sum, true end
+    sum, code = exact("add", text, amount)
+    if not sum then refused = refused + 1 end
+    text = sum or text
+    answers[#answers + 1] = sum or fail(code)
   end
-  if changed then
-    redis.call("JSON.SET", key, path, text)
-    expire(key, ttl)
-  end
-  return nil
+  if refused == #answers then return nil, code end
+  redis.call("JSON.SET", key, path, text)
+  expire(key, ttl)
+  return refused == 0 and text or answers
 end
 
-for _, key in ipairs(KEYS) do
-  local count, first = tonumber(take()), #answers
-  local last_word = position + count
+local replies = {}
+for i, key in ipairs(KEYS) do
   -- Whatever is wrong with one document, the others' callers get their sums.
-  local done, code, detail = pcall(add, key, count)
-  if not done or code then
-    local refusal = code
-    if done then
-      refusal = fail(code, detail)
-    elseif type(code) ~= "table" then
-      refusal = redis.error_reply(code)
-    end
-    for i = 1, count do answers[first + i] = refusal end
-    position = last_word
+  local done, reply, code, detail = pcall(add, key, take())
+  if done and not reply then
+    reply = fail(code, detail)
+  elseif not done and type(reply) ~= "table" then
+    reply = redis.error_reply(reply)
   end
+  replies[i] = reply
 end
-return answers
+return replies
