@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from rapyer import _codec
 from rapyer._batch import Batch, check_depth
-from rapyer._combine import common
 from rapyer._dispatch import Where
 from rapyer._loops import dispatcher
 from rapyer._ops import Operation
@@ -30,16 +29,17 @@ from rapyer._session import (
     recorded_whole,
     recording_of,
 )
+from rapyer._together import common
 from rapyer.config import RedisConfig
 from rapyer.errors import PathNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from rapyer._combine import Common
     from rapyer._link import Document, Target
     from rapyer._ops import Argument
     from rapyer._path import Step, Steps
+    from rapyer._together import Common
 
 
 async def run(document: Document, *operations: Operation) -> list[Any] | None:

@@ -14,25 +14,27 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-from rapyer._combine import Group, combined
+from rapyer._combine import Group
 from rapyer._lane import own_error
 from rapyer._once import LONGEST, known
 from rapyer._pack import pack
 from rapyer._refused import final
 from rapyer._registry import once_scripts, scripts
 from rapyer._sent import Sent, end, told_of
+from rapyer._together import combined
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Sequence
 
-    from rapyer._combine import Common, GroupSender
+    from rapyer._combine import GroupSender
     from rapyer._lane import Lane
     from rapyer._once import Once
     from rapyer._ops import Argument
     from rapyer._refused import Locate, Where
     from rapyer._script import Script
     from rapyer._sent import Care
+    from rapyer._together import Common
 
 
 class Careful(Sent, Group):
@@ -67,7 +69,7 @@ class Careful(Sent, Group):
         self.keys = keys
         self._key = keys[0]
         self._arguments = arguments
-        self._documents, self._others, self.found = None, 0, []
+        self._documents, self._others, self.found, self.hot = None, 0, [], None
         # Without, nobody joins: only who asks for the same does.
         self.common = cast("Common", common)
         self.care = care
@@ -76,7 +78,7 @@ class Careful(Sent, Group):
         self._where = where
         self._sender = sender
         self._futures = [future]
-        self._amounts = [amount]
+        self.amounts = [amount]
         repeatable = once is None and scripts()[name].repeatable
         self.repeatable = repeatable or once is not None
         self.replicas = 0 if repeatable else care.replicas
@@ -89,7 +91,7 @@ class Careful(Sent, Group):
         """Make the command for the callers there are."""
         name, once, keys, words = self.name, self.once, self.keys, self._arguments
         if self.common is not None:
-            name, words = combined(self.common, keys, self._amounts)
+            name, words = combined(self.common, keys, self.amounts)
         if once is None:
             script = self.script = scripts()[name]
             self._packed = pack(("EVALSHA", script.sha, str(len(keys)), *keys, *words))
@@ -104,7 +106,7 @@ class Careful(Sent, Group):
     def packed(self) -> bytes:
         """The command; nobody joins from now on."""
         self._sender.shut(self)
-        if len(self._amounts) > 1 and not self.unsure and (left := self._callers()):
+        if len(self.amounts) > 1 and not self.unsure and (left := self._callers()):
             self._keep(left)
             self._pack()
         return self._packed

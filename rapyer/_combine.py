@@ -1,8 +1,6 @@
 """Combining: calls of one operation that wait for the same write go out as one.
 
 Rules:
-- Only operations are combined whose combined script answers each caller what it would have got alone, in order,
-  refusals included.
 - A call joins only a group that nobody overtook: whatever else is asked for on a document, nobody joins for it a group
   that goes out before.
 - On one server calls of the same place in different documents are one, too. In a cluster, where documents are on
@@ -15,12 +13,9 @@ Rules:
 from __future__ import annotations
 
 import math
-from collections import Counter
-from functools import lru_cache
-from itertools import accumulate, chain, islice, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
 from redis.exceptions import ClusterCrossSlotError, NoPermissionError, ResponseError
 
 from rapyer._codec import is_whole
@@ -30,17 +25,16 @@ from rapyer._refused import final
 from rapyer._registry import scripts
 from rapyer._sent import ScriptCall, Sender, end
 from rapyer._tasks import give_each, giver
+from rapyer._together import combined, outcomes, packed_alone
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Iterable, Sequence
 
     from rapyer._lane import Lane
-    from rapyer._ops import Argument
     from rapyer._sent import Care
+    from rapyer._together import Common
 
-#: Script -> the script that does it for many.
-COMBINED = {"number.increase": "number.increase_each"}
 #: Callers of one group. It is written then: the server works while others are made, and is not busy with it for long.
 MOST = 100
 #: Callers for other documents than the first, each of which is more work for the server; the same goes for them.
@@ -59,31 +53,6 @@ class GroupSender(Sender, Protocol):
         """Have groups for single documents only."""
 
 
-class Common(msgspec.Struct, frozen=True, eq=False):
-    """What the callers of a group have in common; who asks for the same has the same object, see `common`.
-
-    Attributes:
-        name: the script that each of them calls.
-        ttl: its document's expiry in milliseconds, empty for none.
-        path: the place in each document.
-    """
-
-    name: str
-    ttl: str
-    path: str
-
-    @property
-    def head(self) -> tuple[str, ...]:
-        """ARGV without the last, which each caller has of its own: ttl, no locks, path."""
-        return self.ttl, "0", self.path
-
-
-@lru_cache(maxsize=4096)
-def common(name: str, ttl: str, path: str) -> Common:
-    """Return what calls like this have in common."""
-    return Common(name, ttl, path)
-
-
 class Group:
     """Calls of one operation on the same place of one or several documents, sent as one, or alone as what each is.
 
@@ -91,13 +60,16 @@ class Group:
         future: what the only caller awaits, while nobody has joined; a lane handles it as any call's.
         common: what they are asked for.
         keys: KEYS of the first.
+        hot: those who wait, while they are several for one document: `join` in short is to append to this, while that
+            does not fill it, and to `amounts`.
+        amounts: what each of them adds.
         found: the documents by which the next caller finds it.
         number: which of the dispatcher's groups it is; later ones have larger numbers.
     """
 
     __slots__ = (
-        *("__dict__", "_alone", "_amounts", "_documents", "_futures", "_key", "_lane", "_others", "_sender"),
-        *("common", "found", "future", "keys", "number"),
+        *("__dict__", "_alone", "_documents", "_futures", "_key", "_lane", "_others", "_sender"),
+        *("amounts", "common", "found", "future", "hot", "keys", "number"),
     )
 
     care: Care | None = None
@@ -125,11 +97,12 @@ class Group:
         self._sender = sender
         self._lane = lane
         self._futures: list[Future[Any]] | None = None
+        self.hot: list[Future[Any]] | None = None
         self._documents: list[str] | None = None
         self._others = 0
-        self._amounts: list[int] = [amount]
+        self.amounts: list[int] = [amount]
         # A first caller whose words have no bytes is told at once: a lane could not.
-        self._alone = _packed(common, key, amount)
+        self._alone = packed_alone(common, key, amount)
 
     def join(self, future: Future[Any], key: str, amount: int) -> None:
         """Add a caller who asks for the same. A full group is written."""
@@ -139,7 +112,7 @@ class Group:
         if key != self._key or self._documents is not None:
             most = self._among(key)
         futures.append(future)
-        self._amounts.append(amount)
+        self.amounts.append(amount)
         if len(futures) >= most:
             self._sender.shut(self)  # also where the server is behind, and the lane has to wait
             self._lane.flush()
@@ -147,14 +120,14 @@ class Group:
     def _opened(self) -> list[Future[Any]]:
         """Be a group of several from now on; return those who wait."""
         first, self.future = self.future, None
-        self._futures = [] if first is None else [first]
-        return self._futures
+        futures = self._futures = self.hot = [] if first is None else [first]
+        return futures
 
     def _among(self, key: str) -> int:
         """Take note of the document of the next caller, be it not the first one's; return how many there may be."""
-        document = self.keys[0]
+        document, self.hot = self.keys[0], None
         if self._documents is None:
-            self._documents = [document] * len(self._amounts)
+            self._documents = [document] * len(self.amounts)
         self._documents.append(key)
         self._others += key != document
         return MOST if self._others < TOGETHER else 0
@@ -165,14 +138,14 @@ class Group:
 
     def _callers(self) -> list[tuple[Future[Any], str, int]]:
         futures = self._futures or ([] if self.future is None else [self.future])
-        return [each for each in zip(futures, self._of(), self._amounts, strict=False) if not each[0].done()]
+        return [each for each in zip(futures, self._of(), self.amounts, strict=False) if not each[0].done()]
 
     def _keep(self, callers: list[tuple[Future[Any], str, int]]) -> None:
         """Forget all but these callers, and put those of a document together, as their answers will be."""
         places = {key: place for place, key in enumerate(dict.fromkeys(key for _, key, _ in callers))}
         callers.sort(key=lambda caller: places[caller[1]])
         self._futures = [future for future, _, _ in callers]
-        self._amounts = [amount for _, _, amount in callers]
+        self.amounts = [amount for _, _, amount in callers]
         if self._documents is not None:
             self._documents = [key for _, key, _ in callers]
 
@@ -200,7 +173,7 @@ class Group:
             self._keep(self._callers())
         each = self._documents or self.keys
         keys = dict.fromkeys(each)
-        script, words = combined(self.common, each, self._amounts)
+        script, words = combined(self.common, each, self.amounts)
         return pack(("EVALSHA", scripts()[script].sha, str(len(keys)), *keys, *words))
 
     def given_up(self) -> bool:
@@ -224,26 +197,17 @@ class Group:
         futures = self._futures or ()
         if len(futures) == 1:
             futures[0].set_result(reply)
-        elif set(map(type, reply)) == _ALL_WELL:
-            give_each(futures, zip(self._outcomes(reply), repeat(None)))
+            return
+        each = outcomes(reply, self._documents or self.keys, self.amounts)
+        if set(map(type, reply)) == _ALL_WELL:
+            give_each(futures, zip(each, repeat(None)))
         else:
             give = giver()
-            for future, key, outcome in zip(futures, self._of(), self._outcomes(reply), strict=False):
+            for future, key, outcome in zip(futures, self._of(), each, strict=False):
                 if isinstance(outcome, BaseException):
                     self._refuse(future, key, outcome)
                 elif not future.done():  # nor cancelled by who was woken before
                     give(future, (outcome, None))
-
-    def _outcomes(self, reply: list[Any]) -> Iterable[Any]:
-        """Return for each caller its sum, or an error of the server's."""
-        amounts, documents = self._amounts, self._documents
-        if documents is None:
-            return _outcomes(reply[0], amounts)
-        if len(reply) == len(amounts):  # as each of them is the only one of its document
-            return reply
-        counts = Counter(documents).values()
-        left = iter(amounts)
-        return chain.from_iterable(_outcomes(one, [*islice(left, n)]) for one, n in zip(reply, counts, strict=True))
 
     def _refuse(self, future: Future[Any], key: str, error: BaseException) -> None:
         """Give a caller the error that one of the server's is to it, as an object of its own."""
@@ -262,7 +226,7 @@ class Group:
             if not (alone or mends):
                 self._refuse(future, key, error)
                 continue
-            packed = _packed(self.common, key, amount)
+            packed = packed_alone(self.common, key, amount)
             call = ScriptCall(future, name, (key,), path, sender, self._lane, packed, repeatable=False)
             if alone:
                 self._lane.send(call)
@@ -280,41 +244,6 @@ def _is_of_keys(error: BaseException) -> bool:
 
 #: What the answers to callers are, where none is refused.
 _ALL_WELL = {bytes}
-
-
-def _packed(common: Common, key: str, amount: int) -> bytes:
-    name, words = combined(common, (key,), (amount,))
-    return pack(("EVALSHA", scripts()[name].sha, "1", key, *words))
-
-
-def _outcomes(reply: Any, amounts: Sequence[int]) -> Iterable[Any]:
-    """Return for each caller for a document its sum, or an error; the server tells the last sum where all is well."""
-    if isinstance(reply, list):
-        return reply
-    if isinstance(reply, BaseException):
-        return repeat(reply, len(amounts))
-    others = amounts[1:]
-    return accumulate(others, initial=int(reply) - sum(others))
-
-
-def combined(common: Common, documents: Sequence[str], amounts: Sequence[int]) -> tuple[str, tuple[Argument, ...]]:
-    """Return the script for these callers and its ARGV; KEYS are the documents.
-
-    Args:
-        common: what they are asked for.
-        documents: of each caller its document, those of one together; or the only one.
-        amounts: of each caller what it adds.
-    """
-    words = map(str, amounts)
-    if len(amounts) == 1:
-        return common.name, (*common.head, *words)
-    script, head = COMBINED[common.name], (common.ttl, common.path)
-    if len(documents) == 1:
-        return script, (*head, " ".join(words))
-    counts = Counter(documents)
-    if len(counts) == len(amounts):
-        return script, (*head, *words)
-    return script, (*head, *(" ".join(islice(words, count)) for count in counts.values()))
 
 
 class Groups:

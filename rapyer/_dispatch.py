@@ -25,23 +25,24 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from rapyer import _log
 from rapyer._careful import Careful
-from rapyer._combine import COMBINED, Group, Groups
+from rapyer._combine import MOST, Group, Groups
 from rapyer._nodes import nodes_of
 from rapyer._once import Ids
 from rapyer._pack import pack
 from rapyer._refused import ERRORS, Locate, Where, server_error
 from rapyer._registry import once_scripts, scripts
 from rapyer._sent import Care, ScriptCall, is_unsent
+from rapyer._together import COMBINED
 from rapyer.errors import NotReplicated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from rapyer._combine import Common
     from rapyer._lane import Lane
     from rapyer._ops import Argument
     from rapyer._script import Script
     from rapyer._sent import Sent
+    from rapyer._together import Common
     from rapyer._trip import Trip
 
 
@@ -138,6 +139,10 @@ class Dispatcher:
         group = groups.single.get(key)
         if group is None or group.common is not common or group.care is not care:
             group = groups.to_join(common, key, care)
+        elif (hot := group.hot) is not None and len(hot) < MOST - 1:  # written out for callers of a hot document
+            hot.append(future)
+            group.amounts.append(amount)
+            return future
         if group is None:
             self._begin(future, common, key, amount, care)
         else:

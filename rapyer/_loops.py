@@ -75,12 +75,11 @@ _making = threading.Lock()
 def dispatcher(client: Any) -> Dispatcher:
     """Return the dispatcher of this client in the running loop, made at first use."""
     loops = _dispatchers.get(id(client))
-    if loops is not None and loops.client() is client:
-        found: Dispatcher | None = loops.latest
+    if loops is not None:
+        found: Dispatcher | None = loops.latest  # none of a client that is gone, whose identity may be another's by now
         if found is not None and found.loop._thread_id == get_ident():  # type: ignore[attr-defined]
             return found
-        found = loops.running()
-        if found is not None:
+        if loops.client() is client and (found := loops.running()) is not None:
             return found
     return _make(client)
 

@@ -122,17 +122,15 @@ class Node(_validity.Vetted):
         return getattr(self, str(place))
 
     def _holds(self, place: Step, child: object) -> bool:
-        name = str(place)
-        if self.__dict__.get(name) is child:
-            return True
-        extra = self.__pydantic_extra__
-        return extra is not None and extra.get(name) is child
+        name, extra = str(place), self.__pydantic_extra__
+        return self.__dict__.get(name) is child or (extra is not None and extra.get(name) is child)
 
     def _put(self, place: Step, value: Any) -> Any:
         values: Any = self.__dict__
-        if place not in values and self.__pydantic_extra__ is not None:
+        present = values.get(place, _NOTHING)
+        if present is _NOTHING and self.__pydantic_extra__ is not None:
             values = self.__pydantic_extra__
-        present = values.get(place)
+            present = values.get(place)
         # What an operator is at work on stays the same while it is equal.
         if present.__class__ not in UNLINKED and (not isinstance(value, Immutable) or present == value):
             value = adopt(present, value, self, place)

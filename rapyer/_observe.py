@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from rapyer._combine import Common
     from rapyer._dispatch import Locate, Where
     from rapyer._ops import Argument
     from rapyer._sent import Care
+    from rapyer._together import Common
 
 #: A helper key: lock, queue … of a document, whose key is in it.
 _HELPER = re.compile(r"rapyer:\{[^}]*\}:\w+:(\d+):")

@@ -16,12 +16,12 @@ from redis.exceptions import MovedError
 
 import rapyer
 from rapyer import AtomicRedisModel
-from rapyer._combine import common
 from rapyer._keys import by_slot, hash_slot, lock_key, scratch_key
 from rapyer._loops import dispatcher
 from rapyer._nodes import ASKING, nodes_of
 from rapyer._pack import pack
 from rapyer._registry import once_scripts
+from rapyer._together import common
 from rapyer.errors import CrossSlot, KeyNotFound, ServerError, UsageError
 
 

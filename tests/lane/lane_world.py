@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from fault_proxy import FaultProxy
 from redis.asyncio import ConnectionPool, Redis
 
-from rapyer._combine import common
 from rapyer._dispatch import Dispatcher, Where
 from rapyer._lane import Lane
 from rapyer._pack import pack
 from rapyer._registry import scripts
+from rapyer._together import common
 
 ROOT = Where("none")
 #: What counts up: `$.n`, without a ttl.

@@ -13,9 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel
-from rapyer._combine import CROWD, MOST, TOGETHER, common
+from rapyer._combine import CROWD, MOST, TOGETHER
 from rapyer._dispatch import Care, Where
 from rapyer._registry import scripts
+from rapyer._together import common
 from rapyer.errors import KeyNotFound, OutcomeUnknown, OutOfRange, PathNotFound, ServerError, WrongType
 
 TOP = 2**63 - 1
@@ -451,7 +452,10 @@ async def test_several_callers_of_several_documents(world):
 
 
 async def test_a_refusal_is_its_own_documents_alone(world):
-    """A document that is gone, without the field, of another type or at its end fails its callers and nobody else's."""
+    """A document that is gone, without the field, of another type or at its end fails its callers and nobody else's.
+
+    Of one that is at its end, those are refused who add too much in their turn.
+    """
     await world.put("other")
     await world.put("good")
     await world.put("bare", "{}")
@@ -460,8 +464,10 @@ async def test_a_refusal_is_its_own_documents_alone(world):
     await world.client.set("string", "no document")
     async with world.dispatcher() as dispatcher:
         keys = ["good", "gone", "bare", "text", "string", "full", "good"]
-        got = await at_once(dispatcher, *(add(dispatcher, 1, key=key) for key in keys))
+        added = [add(dispatcher, 1, key=key) for key in keys]
+        got = await at_once(dispatcher, *added, *(add(dispatcher, amount, key="full") for amount in (-3, 4, 2)))
         assert [got[0], got[6]] == [1, 2]
+        assert [got[7], type(got[8]), got[9]] == [TOP - 3, OutOfRange, TOP - 1]
         assert [type(each) for each in got[1:6]] == [KeyNotFound, PathNotFound, WrongType, WrongType, OutOfRange]
         assert all(repr(key) in str(error) for key, error in zip(keys[1:6], got[1:6], strict=True))
     assert not await world.client.exists("gone")

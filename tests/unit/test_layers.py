@@ -34,6 +34,7 @@ LAYERS = {
     "_once": 3.4,
     "_refused": 3.38,
     "_sent": 3.45,
+    "_together": 3.455,
     "_combine": 3.46,
     "_careful": 3.47,
     "_dispatch": 3.5,
