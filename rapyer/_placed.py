@@ -140,7 +140,9 @@ class Placed(BaseModel):
             return _classes.tagged(_classes.pk_text(self.__dict__[self._key_name]), self._tag, self.__dict__)
         own = own_pk(self)
         if own is None:
-            own = _classes.tagged(_keys.new_pks(1)[0], self._tag, self.__dict__)
+            own = _keys.new_pk()
+            if self._tag:
+                own = _classes.tagged(own, self._tag, self.__dict__)
             _set(self, "_own_pk", own)
         return own
 
@@ -159,7 +161,7 @@ class Placed(BaseModel):
         document: Any = self
         if self._own_key:
             try:
-                known: str = document._known_key
+                known: str = _key_slot(self)
             except AttributeError:
                 known = self._learn_key()
             return known
@@ -247,22 +249,24 @@ class Placed(BaseModel):
                 self._learn_key()
 
 
-_owner_slot = Placed.__dict__["_owner"]
-_pk_slot = Placed.__dict__["_own_pk"]
+# What is in a slot: asking by its name, where there may be nothing, runs Pydantic's `__getattr__`.
+_owner_slot = Placed.__dict__["_owner"].__get__
+_pk_slot = Placed.__dict__["_own_pk"].__get__
+_key_slot = Placed.__dict__["_known_key"].__get__
 
 
 def owner_of(model: Placed) -> Any:
     if not model._was_inner:
         return None
     try:
-        return _owner_slot.__get__(model)
+        return _owner_slot(model)
     except AttributeError:
         return None
 
 
 def own_pk(model: Placed) -> str | None:
     try:
-        own: str = _pk_slot.__get__(model)
+        own: str = _pk_slot(model)
     except AttributeError:
         return None
     return own
@@ -282,4 +286,7 @@ def _with_pk_of(model: Placed, copy: _P) -> _P:
 
 def _is_template(model: Placed) -> bool:
     """Whether this is a default, to be copied, that is no document itself."""
-    return getattr(model, "_own_pk", "") is None
+    try:
+        return _pk_slot(model) is None
+    except AttributeError:
+        return False
