@@ -189,15 +189,17 @@ async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
     if count == 0:
         return []
     copies = [_copy_of(model, text)]  # a value that does not come back is found before anything is written
-    name = model._key_name
+    name, prefix = model._key_name, model.class_key_initials()
     values = _new_pks(model, count) if name is None else [_new_key(model) for _ in range(count)]
-    call = asyncio.ensure_future(_write(model, text, values))
+    pks = values if name is None else [_pk_with(model, name, value) for value in values]
+    keys = [_keys.document_key(prefix, pk) for pk in pks]
+    call = asyncio.ensure_future(_write(model, text, keys, values))
     try:
         await asyncio.sleep(0)  # the script is on its way: the other copies are made while the server works
         copies += [_copy_of(model, text) for _ in range(count - 1)]
-        for copy, value in zip(copies, values, strict=True):
+        for copy, value, key in zip(copies, values, keys, strict=True):
             if name is None:
-                give_key(copy, value, _keys.document_key(model.class_key_initials(), value))
+                give_key(copy, value, key)
             else:
                 copy.__dict__[name] = value
         await call
@@ -210,11 +212,8 @@ async def write_copies(model: Any, text: bytes, count: int) -> list[Any]:
     return copies
 
 
-async def _write(model: Any, text: bytes, values: list[Any]) -> None:
-    name, prefix = model._key_name, model.class_key_initials()
+async def _write(model: Any, text: bytes, keys: list[str], values: list[Any]) -> None:
     caller = _session.dispatcher_of(model)
-    pks = values if name is None else [_pk_with(model, name, value) for value in values]
-    keys = [_keys.document_key(prefix, pk) for pk in pks]
     groups = _keys.by_slot(keys) if caller.clustered else [keys]
     if len(groups) == 1:
         try:
@@ -281,7 +280,8 @@ async def _take_back(model: Any, groups: list[list[str]], outcomes: list[Any]) -
 
 
 def _new_pks(model: Any, count: int) -> list[str]:
-    return [_classes.tagged(own, model._tag, model.__dict__) for own in _keys.new_pks(count)]
+    pks, tag = _keys.new_pks(count), model._tag
+    return [_classes.tagged(own, tag, model.__dict__) for own in pks] if tag else pks
 
 
 def _pk_with(model: Any, name: str, value: Any) -> str:
