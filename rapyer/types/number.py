@@ -52,7 +52,7 @@ class RedisInt(Immutable, int):
             LockLost, OutcomeUnknown: as for every write.
             UsageError: the model's key is made of it.
         """
-        if amount.__class__ is not int:
+        if type(amount) is not int:  # a proxy's `__class__` is another's, and what it stands for may change
             amount = _integer(amount)
         if self._of_key:
             self._check_key_stays()

@@ -353,3 +353,32 @@ async def test_an_amount_that_is_no_double(bound, stored, amount):
     with pytest.raises(OutOfRange):
         await fields.f.increase(amount)
     assert (await stored(fields.key))["f"] == fields.f == 0.5
+
+
+class Standing:
+    """Stands for another value, as far as that is there."""
+
+    def __init__(self, *values):
+        self.values = list(values)
+
+    __class__ = property(lambda self: type(self.values[0]))
+
+    def __le__(self, other):
+        return self.values[0] <= other
+
+    def __ge__(self, other):
+        return self.values[0] >= other
+
+    def __str__(self):
+        return str(self.values[0])
+
+
+async def test_what_stands_for_an_integer(bound):
+    """An amount that only says that it is an integer is refused at once, and not with those that wait beside it."""
+    root = await Root().save()
+    amount = Standing(5)
+    calls = [asyncio.ensure_future(root.n.increase(each)) for each in (1, 2, amount, 3)]
+    await asyncio.sleep(0)
+    amount.values.clear()
+    got = await asyncio.gather(*calls, return_exceptions=True)
+    assert [got[0], got[1], type(got[2]), got[3]] == [11, 13, TypeError, 16]
