@@ -196,7 +196,7 @@ class Group:
         """Give each caller its answer."""
         futures = self._futures or ()
         if len(futures) == 1:
-            futures[0].set_result(reply)
+            giver()(futures[0], reply)
             return
         each = outcomes(reply, self._documents or self.keys, self.amounts)
         if set(map(type, reply)) == _ALL_WELL:

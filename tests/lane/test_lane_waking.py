@@ -6,9 +6,11 @@ from contextlib import AsyncExitStack
 from contextvars import ContextVar
 
 import pytest
-from lane_world import command, increase, load, opened
+from lane_world import COUNT, command, increase, load, opened
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from rapyer._registry import once_scripts, scripts
+from rapyer._sent import Care
 from rapyer._tasks import give
 
 WHERE = ContextVar("where", default="nowhere")
@@ -81,6 +83,41 @@ async def test_a_caller_that_cancels_the_others(world):
         assert got[0] is None
         assert {type(each) for each in got[1:]} <= {bytes, asyncio.CancelledError}
         assert await load(dispatcher, "k") == b'{"n":0}'
+
+
+@pytest.mark.parametrize("care", [None, Care(once=True, replicas=0)], ids=["plain", "once"])
+async def test_callers_of_different_groups_go_on_in_order(world, care):
+    """Of groups whose answers come together, the first one's callers go on first, also where only one is left of it."""
+    await world.put("k")
+    for each in (scripts(), once_scripts()):
+        for name in ("number.increase", "number.increase_each"):
+            await world.client.script_load(each[name].source)
+    async with world.dispatcher() as dispatcher:
+        told = []
+
+        async def one(amount):
+            told.append(int((await dispatcher.combined(COUNT, "k", amount, care))[0]))
+
+        await load(dispatcher, "k")
+        wire = dispatcher._lane._wire
+        parse, read = wire._parse, []
+
+        def parsed(data):  # what comes in parts is handed out together
+            read.append(data)
+            if b"".join(read).count(b'{"n":') == 2:  # the answers to both loads
+                parse(b"".join(read))
+
+        wire._parse = parsed
+        loads = [asyncio.create_task(load(dispatcher, "k"))]
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(one(1)), asyncio.create_task(one(100))]
+        await asyncio.sleep(0)
+        tasks.pop().cancel()
+        await asyncio.sleep(0)  # they are written
+        tasks += [asyncio.create_task(one(10)) for _ in range(3)]
+        loads.append(asyncio.create_task(load(dispatcher, "k")))
+        await asyncio.wait_for(asyncio.gather(*loads, *tasks), 5)
+        assert told == [1, 11, 21, 31]
 
 
 async def test_a_caller_that_closes_everything(world):
