@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 class Careful(Sent, Group):
     """A call with care, of one caller or of several.
 
+    Where others may join, `common` and an amount say what is asked for, and the arguments are made of them.
+
     Attributes:
         care: what each of them asks for.
         lane: the way it took.

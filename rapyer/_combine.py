@@ -60,9 +60,9 @@ class Group:
         future: what the only caller awaits, while nobody has joined; a lane handles it as any call's.
         common: what they are asked for.
         keys: KEYS of the first.
-        hot: those who wait, while they are several for one document: `join` in short is to append to this, while that
-            does not fill it, and to `amounts`.
-        amounts: what each of them adds.
+        hot: those who wait, while they are several and all for the first document; one more who does not fill it may be
+            appended here and to `amounts`, which is what `join` would do. None with care.
+        amounts: what each of those who wait adds.
         found: the documents by which the next caller finds it.
         number: which of the dispatcher's groups it is; later ones have larger numbers.
     """
@@ -242,7 +242,7 @@ def _is_of_keys(error: BaseException) -> bool:
     return isinstance(error, ResponseError) and str(error).startswith("CROSSSLOT")
 
 
-#: What the answers to callers are, where none is refused.
+#: What a reply has for each document, where nobody is refused.
 _ALL_WELL = {bytes}
 
 

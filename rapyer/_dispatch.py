@@ -128,6 +128,8 @@ class Dispatcher:
     def combined(self, common: Common, key: str, amount: int, care: Care | None = None) -> Awaitable[Any]:
         """Run a script for a document together with others that wait for the same write; as `script`.
 
+        The new value, first in the reply, is text or, where several went together, an integer.
+
         Args:
             common: which, where in the document, and its ttl.
             key: the document.

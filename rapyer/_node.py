@@ -107,7 +107,7 @@ class Node(_validity.Vetted):
             raise UsageError(msg)
         return hint
 
-    def _target(self, child: object, hint: Step) -> Target:
+    def _way_to(self, child: object, hint: Step) -> Target:
         document: Any = self
         place = hint if isinstance(child, Immutable) else self._place_of(child, hint)
         if not self._own_key:

@@ -69,9 +69,9 @@ class Container(RedisType):
     def _place_of(self, child: object, hint: Step) -> Step:
         raise NotImplementedError  # pragma: no cover - every container has its own
 
-    def _target(self, child: object, hint: Step) -> Target:
+    def _way_to(self, child: object, hint: Step) -> Target:
         place = self._place_of(child, hint)
-        own, document, key, steps = self._linked()._target(self, self._hint)
+        own, document, key, steps = self._linked()._way_to(self, self._hint)
         return place, document, key, (*steps, own)
 
     def _holds(self, place: Step, child: object) -> bool:

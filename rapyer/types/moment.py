@@ -90,7 +90,7 @@ class RedisDatetime(Immutable, datetime):
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._moved(duration), "moment.add", *_parts(duration))
         owner = self._linked()
-        target = owner._target(self, self._hint)
+        target = owner._way_to(self, self._hint)
         if owner._guarded:
             self._vet(self._moved(duration))
         reply = await _calls.change(target, "moment.add", *_parts(duration))

@@ -62,7 +62,7 @@ class RedisInt(Immutable, int):
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase", _decimal(amount))
         owner = self._owner or self._linked()
-        target = owner._target(self, self._hint)
+        target = owner._way_to(self, self._hint)
         guarded = owner._guarded
         if guarded:
             self._vet(self._checked_sum(amount))
@@ -168,7 +168,7 @@ class RedisFloat(Immutable, float):
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, self._checked_sum(amount), "number.increase_double", repr(amount))
         owner = self._linked()
-        target = owner._target(self, self._hint)
+        target = owner._way_to(self, self._hint)
         if owner._guarded:
             self._vet(self._checked_sum(amount))
         reply = await _calls.change(target, "number.increase_double", repr(amount))

@@ -56,7 +56,7 @@ class RedisStr(Immutable, str):  # noqa: SLOT000 - its link lies in __dict__, as
             # What Python refuses here must not be sent later, should the block go on.
             return self._recorded(recording, str.__add__(self, text), "text.append", _json_text(text))
         owner = self._linked()
-        target = owner._target(self, self._hint)
+        target = owner._way_to(self, self._hint)
         if owner._guarded:
             self._vet(str.__add__(self, text))
         reply = await _calls.change(target, "text.append", _json_text(text))

@@ -2,8 +2,8 @@
 --
 -- KEYS    documents...
 -- ARGV    ttl, path, then for each document its amounts, with spaces in between
--- RETURNS for each document the value after all of them; where some are refused, for each of them the new value or its
---         refusal as an error; where all are, the last of their refusals
+-- RETURNS for each document the value after all its amounts; where some of them are refused, a list with the new value or
+--         the refusal of each; where all are, the last refusal
 -- ERRORS  KEY_NOT_FOUND PATH_NOT_FOUND WRONG_TYPE OUT_OF_RANGE
 -- FLAGS   -
 --- @include "lib/prelude"
