@@ -76,9 +76,8 @@ def dispatcher(client: Any) -> Dispatcher:
     """Return the dispatcher of this client in the running loop, made at first use."""
     loops = _dispatchers.get(id(client))
     if loops is not None:
-        found: Dispatcher | None = (
-            loops.latest
-        )  # None once the client is gone: never that of another with the same identity
+        # None once its client is gone, so never that of another client with the same identity.
+        found: Dispatcher | None = loops.latest
         if found is not None and found.loop._thread_id == get_ident():  # type: ignore[attr-defined]
             return found
         if loops.client() is client and (found := loops.running()) is not None:

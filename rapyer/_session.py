@@ -174,10 +174,10 @@ def locks_on(client: Any, key: str) -> tuple[Held, ...]:
 
 def same_database(client: Any, other: Any) -> bool:
     """Whether two clients work on the same database, as far as can be told from where they connect to."""
-    return _way_to(client) == _way_to(other)
+    return _target(client) == _target(other)
 
 
-def _way_to(client: Any) -> tuple[Any, ...]:
+def _target(client: Any) -> tuple[Any, ...]:
     pool = getattr(client, "connection_pool", None)
     if pool is None:
         return ()  # a cluster's, which has one database

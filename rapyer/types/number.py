@@ -69,7 +69,7 @@ class RedisInt(Immutable, int):
         reply = await _calls.increase(target, amount)
         place = target[0]
         if guarded:
-            return self._taken(owner, place, b"%d" % int(reply[0]))
+            return self._taken(owner, place, b"%d" % int(reply[0]))  # where several went together it is no text
         new = RedisInt(reply[0])  # the script saw to it that it is one
         new._owner = owner
         new._hint = place
