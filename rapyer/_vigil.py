@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
 #: Seconds of one vigil at most. Waking up costs a process 15 to 40 microseconds, in virtual machines up to 100, and the
-#: server has to wake up first: a server on the same machine has answered by then.
-LONGEST = 0.00025
+#: server has to wake up first: one on the same machine has answered by then. Or it waits for the very CPU that is kept
+#: busy here: on two of them, one vigil in seven was vain after a millisecond of silence, and cost all of this.
+LONGEST = 0.00015
 #: Seconds for which nothing but the socket is looked at.
 GLANCE = 0.00003
 #: Looks at it within that time at most: a clock that a test has stopped does not stop the loop.
