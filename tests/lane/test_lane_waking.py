@@ -177,6 +177,7 @@ def test_a_caller_that_ends_the_program(own_loop, operation):
     for number, error in ((1, SystemExit), (3, KeyboardInterrupt)):
         with pytest.raises(error):
             loop.run_until_complete(asyncio.wait(tasks[number : number + 1], timeout=5))
+        assert isinstance(tasks[number].exception(), error)
     got = loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks[::2]), 5))
     assert got == ([1, 3, 5] if operation is increase else [b'{"n":0}'] * 3)
 
