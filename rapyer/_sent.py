@@ -82,6 +82,11 @@ class Sent:
     until = math.inf
     trip: Trip | None = None
 
+    if TYPE_CHECKING:
+
+        def callers(self) -> int:
+            """Return how many wait for it."""
+
     @property
     def packed(self) -> bytes:
         """Its bytes, as it is to be written now."""
@@ -222,6 +227,10 @@ class _Again(Call):
     @property
     def packed(self) -> bytes:  # type: ignore[override]  # only read
         return self._sent.packed
+
+    def given_up(self) -> bool:
+        # The task that sends it is cancelled for that only in the loop's next turn.
+        return self.done() or not self._sent.callers()
 
     def over(self) -> bool:
         return self._sent.over()

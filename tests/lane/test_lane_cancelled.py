@@ -64,6 +64,33 @@ async def test_cancelled_before_it_was_written(world):
         assert await increase(dispatcher, "k") == 1
 
 
+@pytest.mark.parametrize("care", [None, Care(once=True, replicas=0)], ids=["plain", "once"])
+async def test_cancelled_before_it_was_written_again(world, monkeypatch, care):
+    """A call that goes on, as its script was missing, is not sent when its caller gives up in the same turn before."""
+    await world.put("k")
+    async with world.dispatcher() as dispatcher:
+        lane, cancelled = dispatcher._lane, []
+        await load(dispatcher, "k")
+        await world.client.script_flush()
+        increment = dispatcher.combined(COUNT, "k", 1, care)
+        send = lane.send
+
+        def given_up_then(call):
+            if b"EVALSHA" in call.packed:
+                lane.call(command("PING"), repeatable=True)  # so that it waits for the end of the turn
+                send(call)
+                cancelled.append(increment.cancel())
+            else:
+                send(call)
+
+        monkeypatch.setattr(lane, "send", given_up_then)
+        await until(increment.done, pause=0)
+        await asyncio.sleep(0)
+        assert cancelled == [True]
+        assert await lane.call(command("PING"), repeatable=True) == b"PONG"
+    assert await world.number("k") == 0
+
+
 async def test_nobody_joins_a_call_that_was_cancelled(world):
     """A lone increment that is cancelled before it was written is forgotten: the next one does not wait with it."""
     await world.put("k")
