@@ -7,6 +7,7 @@ what happened.
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import Any
 
 logger = logging.getLogger("rapyer")
@@ -17,7 +18,7 @@ logger.addHandler(logging.NullHandler())
 def connection_lost(pool: Any, error: BaseException, repeated: int, unknown: int) -> None:
     """Tell of a connection that ended, and of the calls that were on it; one that was idle is hardly news."""
     place = address(pool)
-    logger.log(
+    _say(
         logging.WARNING if repeated or unknown else logging.INFO,
         "connection to %s lost: %s; calls to be repeated: %d, with unknown outcome: %d",
         place,
@@ -31,14 +32,14 @@ def connection_lost(pool: Any, error: BaseException, repeated: int, unknown: int
 def cannot_connect(pool: Any, error: BaseException) -> None:
     """Tell of the first of some failures to connect."""
     place = address(pool)
-    logger.warning("cannot connect to %s: %s", place, error, extra=_parts("cannot_connect", address=place))
+    _say(logging.WARNING, "cannot connect to %s: %s", place, error, extra=_parts("cannot_connect", address=place))
 
 
 def connected_again(pool: Any, failures: int) -> None:
     """Tell that connecting worked after failures or a loss."""
     place = address(pool)
     parts = _parts("connected_again", address=place, failures=failures)
-    logger.log(
+    _say(
         logging.WARNING if failures else logging.INFO,
         "connected to %s again after %d failures",
         place,
@@ -49,24 +50,31 @@ def connected_again(pool: Any, failures: int) -> None:
 
 def loading(script: str) -> None:
     """Tell that the server did not have a script: it was flushed, restarted, or is called for the first time."""
-    logger.info("script %s is not on the server and is loaded", script, extra=_parts("loading", script=script))
+    _say(logging.INFO, "script %s is not on the server and is loaded", script, extra=_parts("loading", script=script))
 
 
 def lock_lost(key: str, action: str) -> None:
     """Tell that a lock ended before its block did; once for each block."""
     parts = _parts("lock_lost", key=key, action=action)
-    logger.warning("lock %r of %r was lost before its block ended", action, key, extra=parts)
+    _say(logging.WARNING, "lock %r of %r was lost before its block ended", action, key, extra=parts)
 
 
 def lock_not_returned(key: str, action: str, error: BaseException) -> None:
     """Tell that a lock could not be given back, so that its lease has to end first."""
     parts = _parts("lock_not_returned", key=key, action=action)
-    logger.warning("lock %r of %r could not be given back, its lease will end: %s", action, key, error, extra=parts)
+    _say(
+        logging.WARNING,
+        "lock %r of %r could not be given back, its lease will end: %s",
+        action,
+        key,
+        error,
+        extra=parts,
+    )
 
 
 def copies_left(keys: list[str]) -> None:
     """Tell of copies that should not be there, or may not be, and could not be removed."""
-    logger.warning("%d copies may be left: %s", len(keys), keys, extra=_parts("copies_left", keys=keys))
+    _say(logging.WARNING, "%d copies may be left: %s", len(keys), keys, extra=_parts("copies_left", keys=keys))
 
 
 def address(pool: Any) -> str:
@@ -74,6 +82,15 @@ def address(pool: Any) -> str:
     options = pool.connection_kwargs
     path: str | None = options.get("path")
     return path or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def _say(level: int, message: str, *words: object, extra: dict[str, Any]) -> None:
+    """Log; a handler or filter that raises, which is the program's own, harms nobody who waits for an answer."""
+    try:
+        logger.log(level, message, *words, extra=extra, stacklevel=2)
+    except Exception:  # noqa: BLE001 - whatever it is
+        if logging.raiseExceptions:  # as `logging` itself tells of what its own handlers meet
+            traceback.print_exc()
 
 
 def _parts(event: str, **parts: Any) -> dict[str, Any]:

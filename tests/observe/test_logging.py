@@ -13,7 +13,8 @@ import rapyer
 import redis_stack
 from rapyer import AtomicRedisModel
 from rapyer._keys import lock_key
-from rapyer.errors import LockLost
+from rapyer._loops import dispatcher
+from rapyer.errors import LockLost, OutcomeUnknown
 
 
 class Logged(AtomicRedisModel):
@@ -70,6 +71,29 @@ async def test_a_server_that_restarts(records, caplog):
     assert {event["address"] for event in events} == {place}
     assert len(events) <= 3
     assert "hush" not in caplog.text
+
+
+async def test_a_handler_that_raises(bound, monkeypatch, capsys):
+    """A program's own handler that raises harms no call: who waits on a lost connection is told, and others go on."""
+
+    def fail(_record):
+        msg = "the handler is at fault"
+        raise LookupError(msg)
+
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", fail)
+    logger = logging.getLogger("rapyer")
+    monkeypatch.setattr(logger, "handlers", [handler])
+    doc = await Logged().save()
+    await bound.client_pause(10_000, all=False)
+    calls = [asyncio.create_task(doc.score.increase()) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    dispatcher(bound)._lane._wire._transport.abort()
+    await bound.client_unpause()
+    got = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    assert {type(each) for each in got} == {OutcomeUnknown}
+    assert await doc.load() is doc
+    assert "the handler is at fault" in capsys.readouterr().err
 
 
 async def test_a_call_without_answer_is_counted(records):
