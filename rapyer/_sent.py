@@ -81,11 +81,7 @@ class Sent:
     unsure = False
     until = math.inf
     trip: Trip | None = None
-
-    if TYPE_CHECKING:
-
-        def callers(self) -> int:
-            """Return how many wait for it."""
+    callers: Callable[[], int]  # each kind of call has its own; it tells how many wait
 
     @property
     def packed(self) -> bytes:
