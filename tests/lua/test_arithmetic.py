@@ -163,11 +163,10 @@ def test_a_stored_double_comes_back_bit_for_bit(server: Server, number: float) -
 @thorough
 @given(old=st.binary(max_size=40), new=st.binary(max_size=40), url_safe=st.booleans())
 def test_bytes_are_appended_as_bytes(server: Server, old: bytes, new: bytes, url_safe: bool) -> None:  # noqa: FBT001
-    """Base64 of either alphabet, padded or not, grows by exactly these bytes."""
+    """Base64 of either alphabet, padded or not, grows by exactly these bytes, and is of the URL-safe alphabet then."""
     encoded = (base64.urlsafe_b64encode if url_safe else base64.b64encode)(old).decode()
     result = json.loads(computed(server, "bytes.append", json.dumps(encoded), new))
-    assert base64.urlsafe_b64decode(result.replace("+", "-").replace("/", "_")) == old + new
-    assert not url_safe or result == base64.urlsafe_b64encode(old + new).decode()
+    assert result == base64.urlsafe_b64encode(old + new).decode()
 
 
 def test_many_bytes_are_appended_quickly(server: Server) -> None:

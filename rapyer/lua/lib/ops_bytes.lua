@@ -18,12 +18,11 @@ local function bytes_family(name, key, path)
     return table.concat(out)
   end
 
-  -- The bytes of one to four characters of either base64 alphabet without padding, or nil.
+  -- The bytes of one to four characters of base64 without padding, or nil.
   local function decode(quantum)
     local bits, count = 0, #quantum
     for i = 1, count do
-      local char = string.gsub(string.gsub(string.sub(quantum, i, i), "%+", "-"), "/", "_")
-      local index = string.find(ALPHABET, char, 1, true)
+      local index = string.find(ALPHABET, string.sub(quantum, i, i), 1, true)
       if not index then return nil end
       bits = bits * 64 + index - 1
     end
@@ -33,16 +32,17 @@ local function bytes_family(name, key, path)
     return string.sub(bytes, 1, count - 1)
   end
 
-  -- Only the last, incomplete group of four characters has to be opened. ARGV: raw bytes.
+  -- Only the last, incomplete group of four characters has to be opened. Text in the alphabet with + and / becomes that
+  -- of the other one: who reads a text takes either, not both at once. ARGV: raw bytes.
   if name == "bytes.append" then
     local suffix = take()
     local text, code, detail = read(key, path)
     if not text then return nil, code, detail end
     if string.sub(text, 1, 1) ~= '"' then return nil, "WRONG_TYPE", (kind_at(key, path)) end
-    local stored = string.gsub(string.sub(text, 2, -2), "=+$", "")
+    local stored = string.gsub(string.gsub(string.gsub(string.sub(text, 2, -2), "=+$", ""), "%+", "-"), "/", "_")
     local open = #stored % 4
     local tail = open == 0 and "" or decode(string.sub(stored, -open))
-    if not tail or string.find(stored, "[^%w+/_-]") then return nil, "WRONG_TYPE", "string" end
+    if not tail or string.find(stored, "[^%w_-]") then return nil, "WRONG_TYPE", "string" end
     local result = string.sub(stored, 1, #stored - open) .. encode(tail .. suffix)
     return function()
       redis.call("JSON.SET", key, path, '"' .. result .. '"')
