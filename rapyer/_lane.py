@@ -70,6 +70,7 @@ class Lane:
         self._failures = 0
         self._failed = 0.0  # when, for the last time
         self._told = False  # that there is no connection
+        self._told_why = False  # why there is none, of the first try to get one
         self._connecting: asyncio.Task[None] | None = None
         self._guard: AsyncGenerator[None, None] | None = None
         self._closing = False
@@ -237,12 +238,12 @@ class Lane:
                     self._wire = wire
                     if self._told:
                         _log.connected_again(self._pool, self._failures)
-                    self._told = False
+                    self._told = self._told_why = False
                 except Exception as error:  # noqa: BLE001 - a credential provider may raise anything: callers get it
                     self._fails()
-                    if not self._told:
+                    if not self._told_why:
                         _log.cannot_connect(self._pool, error)
-                    self._told = True
+                    self._told = self._told_why = True
                     self._charge(error)
         except asyncio.CancelledError:
             self._give_up(RedisConnectionError("connecting was cancelled: the program ends its tasks"))
@@ -315,7 +316,7 @@ class Lane:
 
     def _abort(self) -> None:
         error = RedisConnectionError("the connection was closed by this program")
-        self._told = True  # no news
+        self._told = self._told_why = True  # no news
         if self._connecting is not None:
             self._closing = True
             self._connecting.cancel()
@@ -331,7 +332,7 @@ class Lane:
             await asyncio.gather(connecting, return_exceptions=True)
         if wire is not None:
             await wire.gone
-        self._told = False
+        self._told = self._told_why = False
 
 
 def _nobody(loop: asyncio.AbstractEventLoop) -> Call:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 
 import pytest
+import redis
 from redis.asyncio import Redis
 
 import rapyer
@@ -94,6 +95,27 @@ async def test_a_handler_that_raises(bound, monkeypatch, capsys):
     assert {type(each) for each in got} == {OutcomeUnknown}
     assert await doc.load() is doc
     assert "the handler is at fault" in capsys.readouterr().err
+
+
+async def test_an_outage_that_begins_while_nobody_calls(records, caplog):
+    """The loss of an idle connection is no warning; the first failure to connect after it is, once until it works."""
+    with redis_stack.start(private=True) as server:
+        client = Redis.from_url(server.url)
+        await rapyer.init_rapyer(client)
+        doc = await Logged().save()
+        caplog.clear()
+        server.kill()
+        await asyncio.sleep(0.1)
+        for _ in range(2):
+            with pytest.raises(redis.exceptions.ConnectionError):
+                await doc.load()
+        server.restart()
+        await Logged().save()
+        await rapyer.teardown_rapyer()
+        await client.aclose()
+    told = [(record.levelname, record.rapyer["event"]) for record in caplog.records if record.name == "rapyer"]
+    assert told[:3] == [("INFO", "connection_lost"), ("WARNING", "cannot_connect"), ("WARNING", "connected_again")]
+    assert {event for _, event in told[3:]} <= {"loading"}
 
 
 async def test_a_call_without_answer_is_counted(records):
