@@ -216,8 +216,8 @@ class Lock:
             LockLost: the lock is held no more; nothing was written.
             KeyNotFound: the document is gone.
         """
-        if changes and document._key_fields and document.key != self.place.key:
-            msg = f"the block changed the key of {self.place.key!r}: save() a copy with another key instead"
+        if changes and document._key_fields and not document._is_under(self.place.key):
+            msg = f"the block changed the key of {self.place.key!r}: save() or duplicate() a copy instead"
             raise UsageError(msg)
         words = words_of(changes)
         if words is None:  # then they take the way of a pipeline, a script of its own

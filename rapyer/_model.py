@@ -55,6 +55,7 @@ class AtomicRedisModel(Keyed):
             PathNotFound: only nested: what the model is in is gone.
             IndexError: only nested: the list that it is an element of got shorter.
             WrongType: the key holds something that is no document.
+            UsageError: fields here make another hash tag than the one in the key, or a key that is another class's.
             pydantic.ValidationError: what changed in place here would not validate; nothing is written.
             OutOfRange: a value cannot be stored exactly, as in an `Any` field; nothing is written.
             LockLost: a lock this task holds on the document was lost.
@@ -68,6 +69,8 @@ class AtomicRedisModel(Keyed):
         except _codec.Inexact as error:
             raise error.at(self.key, self._steps()) from None
         if owner is None:
+            if self._tag:
+                self._check_tag()
             operation = Operation("document.save", (), arguments)
         else:
             self._vet_above(self)

@@ -341,7 +341,8 @@ class Node(_validity.Vetted):
         keys = self._key_fields.intersection(names) if self._key_fields else None
         if keys and owner_of(self) is None:
             given = " and ".join(sorted(keys))
-            msg = f"{given!r} is the key of {type(self).__name__}: save() a copy with another one instead"
+            how = "duplicate()" if self._key_name is None else "save()"
+            msg = f"{given!r} is the key of {type(self).__name__}: {how} a copy with another one instead"
             raise UsageError(msg)
 
     def _set_operation(self, name: str, shadow: Node | None = None) -> Operation:

@@ -155,6 +155,16 @@ class Placed(BaseModel):
         except UsageError:
             return False
 
+    def _is_under(self, key: str) -> bool:
+        """Whether the fields that the key is made of make this key."""
+        return self._makes(_keys.pk_of(self.class_key_initials(), key))
+
+    def _check_tag(self) -> None:
+        """Refuse to write fields that make another tag than the one of the pk, which stays."""
+        if self._key_name is None and not self._makes(self.pk):
+            msg = f"the fields of {self.key!r} make another hash tag than the key's: duplicate() saves them with it"
+            raise UsageError(msg)
+
     @property
     def key(self) -> str:
         """The Redis key of the document: `{prefix}:{pk}`; a nested model has its root's."""

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+import rapyer
 from rapyer import AtomicRedisModel
 from rapyer.errors import CorruptDocument, UsageError
 from rapyer.fields import Key
@@ -166,3 +167,29 @@ async def test_a_key_that_is_another_class_s(bound, stored):
     assert await stored(session.key) == {"name": "1", "n": 5}
     other = await App(name="sessions:1", n=1).save()
     assert (await App.get("sessions:1")).n == other.n == 1
+
+
+async def test_a_tag_that_fits_no_more(bound):
+    """Where the tag stays as the pk does, fields that make another are not saved under it: nobody could read it."""
+    parcel = await Parcel(shop="a", n=1).save()
+    moved = parcel.model_copy(update={"shop": "b"})
+    for model in (moved, Parcel(shop="c")):
+        model.n, _ = 7, model.key
+        model.shop = "b"
+        with pytest.raises(UsageError, match=r"tag.*duplicate\(\)"):
+            await model.save()
+
+    async def block(lock):
+        async with lock as locked:
+            locked.shop, locked.n = "b", 8
+
+    for lock in (parcel.lock(save_at_end=True), Parcel.lock_from_key(parcel.key, save_at_end=True)):
+        with pytest.raises(UsageError, match="changed the key"):
+            await block(lock)
+    async with rapyer.pipeline():
+        with pytest.raises(UsageError, match=r"tag.*duplicate\(\)"):
+            await moved.save()
+    assert [found.model_dump() for found in await Parcel.afind()] == [{"shop": "a", "n": 1}]
+    other = await moved.duplicate()
+    assert other.key.startswith("Parcel:{b}:")
+    assert await Parcel.get(other.key) == other == Parcel(shop="b", n=7)
