@@ -211,19 +211,21 @@ class Node(_validity.Vetted):
             return new
         if _session.is_recording() and new._is_free():
             _session.becomes_part(new)
-        self._take_over(new)
+        self._take_over(new, spare=True)  # it may be the caller's, who goes on with it
         return self
 
-    def _take_over(self, new: Node) -> None:
-        """Become what another instance holds, which is of no use then; nested models and containers stay the same."""
-        present, fresh = self.__dict__, new.__dict__
+    def _take_over(self, new: Node, *, spare: bool = False) -> None:
+        """Become what another instance holds, of no use then or spared; nested models and containers stay the same."""
+        present, fresh, names, extra = self.__dict__, new.__dict__, new.__pydantic_fields_set__, new.__pydantic_extra__
+        if spare:
+            fresh, names, extra = {**fresh}, {*names}, None if extra is None else {**extra}
         if not UNLINKED.issuperset(map(type, present.values())):
             for name, value in present.items():
                 if value.__class__ not in UNLINKED and name in fresh:
                     fresh[name] = adopt(value, fresh[name], self, name)
         _set(self, "__dict__", fresh)
-        _set(self, "__pydantic_fields_set__", new.__pydantic_fields_set__)
-        _set(self, "__pydantic_extra__", new.__pydantic_extra__)
+        _set(self, "__pydantic_fields_set__", names)
+        _set(self, "__pydantic_extra__", extra)
 
     # -- assignment ------------------------------------------------------------------------------------------------
 
@@ -340,8 +342,7 @@ class Node(_validity.Vetted):
     def _check_key_is_not(self, names: Iterable[str]) -> None:
         keys = self._key_fields.intersection(names) if self._key_fields else None
         if keys and owner_of(self) is None:
-            given = " and ".join(sorted(keys))
-            how = "duplicate()" if self._key_name is None else "save()"
+            given, how = " and ".join(sorted(keys)), "duplicate()" if self._key_name is None else "save()"
             msg = f"{given!r} is the key of {type(self).__name__}: {how} a copy with another one instead"
             raise UsageError(msg)
 

@@ -91,3 +91,34 @@ async def test_a_variable_stays(bound):
     await whole.load()
     assert whole.lead is part
     assert part.n == 3
+
+
+@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("there", ["aupdate", "update", "update in a block"])
+async def test_what_was_given_stays_its_own(bound, there, saved):
+    """Where a nested model takes over what another one holds, neither changes with the other from then on."""
+    whole = await Whole(lead=Part(), many=[Part()], table={"a": Part()}).save()
+    given = [Part(n=number, tags=["t"]) for number in (1, 2, 3)]
+    if saved:
+        await given[0].save()
+    _numbers(whole)
+    values = {"lead": given[0], "many": [given[1]], "table": {"a": given[2]}}
+    if there == "aupdate":
+        await whole.aupdate(**values)
+    elif there == "update":
+        whole.update(**values)
+    else:
+        async with whole.pipeline():
+            whole.update(**values)
+    for part in given:
+        part.n += 10
+        part.tags.append("given")
+        part.tags = [*part.tags, "anew"]
+    parts = [whole.lead, whole.many[0], whole.table["a"]]
+    assert [(part.n, part.tags) for part in parts] == [(1, ["t"]), (2, ["t"]), (3, ["t"])]
+    for part in parts:
+        part.n = 7
+        part.tags.append("whole")
+    assert [(part.n, part.tags) for part in given] == [(n, ["t", "given", "anew"]) for n in (11, 12, 13)]
+    await whole.save()
+    assert await Whole.get(whole.key) == whole
