@@ -7,7 +7,7 @@ import re
 from binascii import crc_hqx
 from functools import lru_cache
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,8 +46,25 @@ def _uuid(digits: str) -> str:
 
 
 def full_key(prefix: str, key_or_pk: str) -> str:
-    """Return the key that a caller means who may give a full key or a bare pk."""
+    """Return the key that a caller means who may give a full key or a bare pk.
+
+    Raises:
+        TypeError: it is no text.
+    """
+    key_or_pk = text(key_or_pk)
     return key_or_pk if key_or_pk.startswith(f"{prefix}:") else document_key(prefix, key_or_pk)
+
+
+def text(given: Any) -> str:
+    """Return what stands in a key, if it is text.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(given, str):
+        msg = f"keys, and the names of locks, are text, not {type(given).__name__}"
+        raise TypeError(msg)
+    return given
 
 
 def pk_of(prefix: str, key: str) -> str:

@@ -251,7 +251,7 @@ def _cancelling(task: Any) -> int:
 
 @lru_cache(maxsize=1024)
 def _place(key: str, action: str, lease: float, ttl: float | None) -> Place:
-    if not _codec.is_whole(action):
+    if not _codec.is_whole(_keys.text(action)):
         msg = f"a lock cannot be called {action!r}: {_codec.HALF}"
         raise UsageError(msg)
     lock_key, queue_key = _keys.lock_key(key, action), _keys.queue_key(key, action)

@@ -11,7 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
-from rapyer import _classes, _lock, _session
+from rapyer import _classes, _keys, _lock, _session
 from rapyer._loops import close_all, dispatcher
 from rapyer._model import AtomicRedisModel
 from rapyer._pipeline import Pipeline
@@ -159,7 +159,7 @@ async def get(key: str) -> Any:
         WrongType: the key holds something that is no document.
         CorruptDocument: what is stored does not validate, or is another key's.
     """
-    return await _classes.models.of_key(key).get(key)
+    return await _classes.models.of_key(_keys.text(key)).get(key)
 
 
 @contextmanager

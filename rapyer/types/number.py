@@ -175,6 +175,9 @@ class RedisFloat(Immutable, float):
         return self._taken(owner, target[0], reply[0])
 
     def _double(self, amount: float) -> float:
+        if isinstance(amount, (str, bytes, bytearray)):
+            msg = f"increase() of a number takes a number, not {type(amount).__name__}"
+            raise TypeError(msg)
         try:
             double = float(amount)
         except OverflowError:  # of an integer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from operator import index as index_of
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, get_args, overload
 
 from rapyer.errors import UsageError
@@ -126,14 +127,14 @@ class RedisList(Container, list[T]):
     def insert(self, index: SupportsIndex, value: T) -> None:
         """Insert; inside `pipeline()` into whatever the list is in Redis."""
         valid = self._valid(value)
-        place = index.__index__()
+        place = index_of(index)
         self._record("list.insert", lambda: (str(place), *self._element.arguments(valid, self)))
         list.insert(self, place, valid)
         self._link_at([min(max(place + len(self) - 1 if place < 0 else place, 0), len(self) - 1)])
 
     def pop(self, index: SupportsIndex = -1) -> T:
         """Remove and return an element, plain; inside `pipeline()` the one that is there in Redis is removed."""
-        place = index.__index__()
+        place = index_of(index)
         self._put_aside()
         popped: T = plain_copy(self[place])  # of a linked one: a copy of that is no document
         list.pop(self, place)
@@ -181,7 +182,7 @@ class RedisList(Container, list[T]):
             self._record_whole()
             self._link_at(range(len(self)))
             return
-        place = index.__index__()
+        place = index_of(index)
         present = list.__getitem__(self, place)
         if value is present and is_there(value):
             return
@@ -198,7 +199,7 @@ class RedisList(Container, list[T]):
         if isinstance(index, slice):
             self._record_whole()
         else:
-            place = index.__index__()
+            place = index_of(index)
             self._record("list.pop", lambda: (str(place), "refuse"))
 
     def __iadd__(self, values: Iterable[T]) -> Self:  # type: ignore[override, misc]
@@ -208,9 +209,9 @@ class RedisList(Container, list[T]):
 
     def __imul__(self, count: SupportsIndex) -> Self:
         """Repeat the elements; inside `pipeline()` the whole list is set."""
-        copies = [plain_copy(item) for _ in range(count.__index__() - 1) for item in list.__iter__(self)]
+        copies = [plain_copy(item) for _ in range(index_of(count) - 1) for item in list.__iter__(self)]
         self._put_aside()
-        list.__setitem__(self, slice(None), [*list.__iter__(self), *copies] if count.__index__() > 0 else [])
+        list.__setitem__(self, slice(None), [*list.__iter__(self), *copies] if index_of(count) > 0 else [])
         self._record_whole()
         return self
 
@@ -246,7 +247,7 @@ class RedisList(Container, list[T]):
 
     async def ainsert(self, index: SupportsIndex, value: T) -> Self:
         """Insert before an index, outside means the nearest end; one round trip, `list.insert`; see `aappend`."""
-        valid, place = self._valid(value), max(-sys.maxsize, min(index.__index__(), sys.maxsize))
+        valid, place = self._valid(value), max(-sys.maxsize, min(index_of(index), sys.maxsize))
         arguments = (str(place), *self._element.arguments(valid, self, place))
         await self._truth(lambda it: list.insert(it, place, valid), "list.insert", *arguments)
         return self
@@ -266,7 +267,7 @@ class RedisList(Container, list[T]):
             IndexError: the list is not empty and has no such element.
             KeyNotFound, PathNotFound, WrongType, LockLost, OutcomeUnknown: see `aappend`.
         """
-        place = index.__index__()
+        place = index_of(index)
         answer = await self._truth(lambda it: list.pop(it, place) if it else None, "list.pop", str(place), "none")
         if isinstance(answer, Recorded):
             popped: T | None = plain_copy(answer.value)
@@ -299,7 +300,7 @@ class RedisList(Container, list[T]):
         Raises:
             IndexError: the list has no such element; nothing is changed.
         """
-        valid, place = self._valid(value), index.__index__()
+        valid, place = self._valid(value), index_of(index)
         arguments = (str(place), *self._element.arguments(valid, self, place))
         await self._truth(lambda it: list.__setitem__(it, place, valid), "list.set_item", *arguments)
         return self

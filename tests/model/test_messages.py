@@ -168,3 +168,41 @@ async def test_most_of_these_are_refused(write):
             refused.append(name)
         await Vault.delete_by_key(vault.key)
     assert set(OPERATIONS) - set(refused) <= {"save of a part", "lock", "lock_from_key"}
+
+
+ODD: list[Any] = [None, 1.5, "1", b"1", ["1"]]
+#: What takes text, a place in a list, or a number, and gets something else.
+MISUSES = {
+    "get": (Vault.get, str),
+    "delete_by_key": (Vault.delete_by_key, str),
+    "rapyer.get": (rapyer.get, str),
+    "lock_from_key": (lambda odd: Vault.lock_from_key(odd).__aenter__(), str),
+    "lock": (lambda odd: Vault().lock(odd).__aenter__(), str),
+    "aset_item of a dict": (lambda odd: Vault().table.aset_item(odd, 1), str),
+    "ainsert": (lambda odd: Vault().items.ainsert(odd, 1), int),
+    "aset_item": (lambda odd: Vault().items.aset_item(odd, 1), int),
+    "apop": (Vault().items.apop, int),
+    "increase of an integer": (Vault().count.increase, int),
+    "increase of a double": (Vault().double.increase, float),
+}
+
+
+@pytest.mark.parametrize("name", MISUSES)
+async def test_arguments_of_a_wrong_kind(name: str) -> None:
+    """An argument of a kind that is not taken is a `TypeError`, as everywhere in Python, and nothing is sent."""
+    call, kind = MISUSES[name]
+    for odd in ODD:
+        if not isinstance(odd, kind):
+            with pytest.raises(TypeError):
+                await call(odd)
+
+
+def test_places_in_a_list_of_a_wrong_kind() -> None:
+    """So it is for what is done here, before it is saved."""
+    items = Vault(items=[1, 2]).items
+    misuses: list[Any] = [items.pop, items.__getitem__, items.__delitem__, items.__imul__]
+    for misuse in (*misuses, lambda odd: items.insert(odd, 1), lambda odd: items.__setitem__(odd, 1)):
+        for odd in ODD:
+            with pytest.raises(TypeError):
+                misuse(odd)
+    assert items == [1, 2]
