@@ -14,7 +14,16 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ResponseErr
 
 from rapyer import _keys
 from rapyer._path import outer
-from rapyer.errors import KeyNotFound, LockLost, OutOfRange, PathNotFound, ServerError, UsageError, WrongType
+from rapyer.errors import (
+    KeyNotFound,
+    LockLost,
+    OutcomeUnknown,
+    OutOfRange,
+    PathNotFound,
+    ServerError,
+    UsageError,
+    WrongType,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -88,15 +97,22 @@ def final(name: str, error: BaseException, where: Where | Locate | str, keys: Se
 
     Args:
         name: the script.
-        error: the failure; one that is no answer of the server stays as it is.
+        error: the failure; of those that are no answer of the server only `OutcomeUnknown` is told with the key.
         where: the place of the only operation, or its path in the first of the keys, or what gives the place.
         keys: the script's KEYS.
     """
     if not isinstance(error, ResponseError):
-        return error
+        return unknown(keys, str(error), error.__cause__) if isinstance(error, OutcomeUnknown) else error
     place = PLACES.get(type(error))
     told = ServerError(name, f"{keys[0]!r}: {place}") if place else _mapped(name, str(error), where, keys)
     told.__cause__ = error
+    return told
+
+
+def unknown(keys: Sequence[str], what: str, cause: BaseException | None) -> OutcomeUnknown:
+    """Return what is told of a write that may have run: of which document, the first of its keys, and why."""
+    told = OutcomeUnknown(f"{keys[0]!r}: {what}")
+    told.__cause__ = cause
     return told
 
 
@@ -115,4 +131,4 @@ def _mapped(name: str, message: str, where: Where | Locate | str, keys: Sequence
     return make(where if isinstance(where, Where) else where(int(index)), detail)
 
 
-__all__ = ["ERRORS", "GET_ONE", "Locate", "Where", "final", "server_error"]
+__all__ = ["ERRORS", "GET_ONE", "Locate", "Where", "final", "server_error", "unknown"]

@@ -14,7 +14,7 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from rapyer._nodes import replicated
-from rapyer._refused import final
+from rapyer._refused import final, unknown
 from rapyer._registry import scripts
 from rapyer._trip import elsewhere, later
 from rapyer._wire import Call
@@ -245,8 +245,5 @@ def told_of(sent: Sent, error: BaseException) -> BaseException:
     told = isinstance(error, Exception) and not isinstance(error, (RedisError, OSError, ServerError))
     if told or sent.once is None or not sent.unsure or isinstance(error, OutcomeUnknown):
         return error
-    unknown = OutcomeUnknown(
-        "Redis stayed away after a write was sent: it may have run, once; read the document before repeating it"
-    )
-    unknown.__cause__ = error
-    return unknown
+    what = "Redis stayed away after a write was sent: it may have run, once; read the document before repeating it"
+    return unknown(sent.keys, what, error)

@@ -227,7 +227,7 @@ async def test_a_redis_that_stays_away(world, proxied):
     Doc.Meta.redis = client
     doc = await Doc().save()
     proxied.open.clear()
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown, match=doc.key):
         await doc.n.increase()
     proxied.open.set()
     await doc.load()

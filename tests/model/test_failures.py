@@ -53,7 +53,7 @@ async def test_script_flush_again_and_again(bound):
 
 
 async def test_write_in_flight(bound):
-    """A write whose connection is lost before the answer is OutcomeUnknown, and is not repeated."""
+    """A write whose connection is lost before the answer is OutcomeUnknown, names the document, and is not repeated."""
     doc = await Doc().save()
     await bound.execute_command("CLIENT", "PAUSE", "20000", "WRITE")
     writes = [asyncio.create_task(call) for call in (doc.n.increase(), doc.save(), doc.items.aappend(1))]
@@ -62,6 +62,7 @@ async def test_write_in_flight(bound):
     results = await asyncio.gather(*writes, return_exceptions=True)
     await bound.execute_command("CLIENT", "UNPAUSE")
     assert [type(result) for result in results] == [OutcomeUnknown] * 3
+    assert all(str(result).count(repr(doc.key)) == 1 for result in results)
     assert isinstance(results[0], ConnectionError)
     assert results[0].__cause__ is not None
     assert doc == Doc()
@@ -81,7 +82,7 @@ async def test_pipeline_in_flight(bound):
     task = asyncio.create_task(block())
     await asyncio.sleep(0.2)
     await kill_connections(bound)
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown, match=doc.key):
         await task
     await bound.execute_command("CLIENT", "UNPAUSE")
     assert doc == Doc()
