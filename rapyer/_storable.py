@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
-from pydantic_core import core_schema
+from pydantic_core import core_schema, to_jsonable_python
 
 from rapyer import _codec
 from rapyer._linked import linked_class, register, relink, template_of
@@ -35,7 +35,7 @@ class Storable:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """Rework the schema Pydantic makes."""
         change = _inside_set if self.inside_set else rework
-        return change(handler(source), handler, self.base, str(source))
+        return _hashable(change(handler(source), handler, self.base, str(source)), member=self.inside_set)
 
 
 def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
@@ -48,7 +48,8 @@ def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, bas
     _mark_validators(found)
     fields = _model_fields(found)
     for name, field in (fields or {}).items():
-        field["schema"] = rework(field["schema"], handler, base, f"{cls.__name__}.{name}")
+        reworked = rework(field["schema"], handler, base, f"{cls.__name__}.{name}")
+        field["schema"] = reworked if field.get("serialization_exclude") else _hashable(reworked)
     return schema
 
 
@@ -205,6 +206,27 @@ def _uniform(schema: Any) -> Any:
         if part in result and kind != "model":
             result[part] = _changed_parts(result[part], _uniform)
     return result
+
+
+def _hashable(schema: Any, *, member: bool = False) -> Any:
+    """Refuse, among members of sets that may be anything, what JSON gives back as a list or dict: no set has those."""
+    kind = schema["type"]
+    if member and kind == "any":
+        return core_schema.no_info_after_validator_function(_no_collection, schema, metadata=dict(_RELINKS))
+    has_members = kind in ("set", "frozenset")
+    member = has_members or (member and kind in ("tuple", "nullable", "union", "default"))
+    result = {"items_schema": core_schema.any_schema(), **schema} if has_members else dict(schema)
+    for part in _PARTS:
+        if part in result and kind != "model":
+            result[part] = _changed_parts(result[part], lambda inner: _hashable(inner, member=member))
+    return result
+
+
+def _no_collection(value: Any) -> Any:
+    if isinstance(to_jsonable_python(value, bytes_mode="base64", fallback=str), (list, dict)):
+        msg = "JSON would give this back as what no set holds: annotate the members, as in set[tuple[int, str]]"
+        raise ValueError(msg)  # noqa: TRY004 - Pydantic takes it for what does not fit
+    return value
 
 
 def _in_utc(value: datetime) -> datetime:

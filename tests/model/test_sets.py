@@ -4,9 +4,10 @@ import uuid
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from rapyer import AtomicRedisModel
 from rapyer.errors import KeyNotFound, PathNotFound, UsageError, WrongType
@@ -581,3 +582,53 @@ async def test_a_frozenset_inside_a_tuple_stays_frozen(bound):
     assert found.one == (frozenset({1}), 2)
     assert type(found.one[0]) is frozenset
     assert found.many == {(frozenset({3}), 4)}
+
+
+class Loose(AtomicRedisModel):
+    """Sets whose members' types nothing says, or not all."""
+
+    bare: set = set()
+    anything: set[Any] = set()
+    frozen: frozenset = frozenset()
+    maybe: set[Any | None] = set()
+    pairs: set[tuple[int, Any]] = set()
+    table: dict[str, set] = {"x": set()}
+    local: set = Field(default_factory=set, exclude=True)
+
+
+PAIR = (1, (2, 3))
+
+
+@pytest.mark.parametrize("member", [PAIR, frozenset({1}), ("x",)])
+@pytest.mark.parametrize("name", ["bare", "anything", "frozen", "maybe", "pairs"])
+async def test_members_that_no_set_gets_back(name, member, client):
+    """A member that JSON gives back as a list is refused where nothing says what it was: nobody could load it again."""
+    loose = await Loose().save()
+    member = (1, member) if name == "pairs" else member
+
+    async def block():
+        async with loose.pipeline():
+            getattr(loose, name).add(member)
+
+    async def lock():
+        async with loose.lock(save_at_end=True):
+            setattr(loose, name, {member})
+
+    for use in (lambda: Loose(**{name: {member}}).save(), lambda: loose.aupdate(**{name: {member}}), block, lock):
+        with pytest.raises(ValidationError, match="annotate"):
+            await use()
+    with pytest.raises(ValidationError, match="annotate"):
+        await getattr(loose, name).aadd(member)
+    assert await Loose.get(loose.key) == loose == Loose()
+
+
+async def test_members_of_no_said_type():
+    """What JSON gives back as a single value may be in such a set; and what is not stored may be anything."""
+    loose = await Loose(bare={1, "a", None, 0.5}, pairs={(1, "x")}, table={"y": {2}}, local={PAIR}).save()
+    await loose.anything.aadd("b", date(2024, 2, 29))
+    assert loose.anything == {"b", "2024-02-29"}
+    with pytest.raises(ValidationError, match="annotate"):
+        await loose.table["y"].aadd(PAIR)
+    assert loose.local == {PAIR}
+    found = await Loose.get(loose.key)
+    assert (found.bare, found.pairs, found.table) == ({1, "a", None, 0.5}, {(1, "x")}, {"y": {2}})
