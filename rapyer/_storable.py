@@ -15,10 +15,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
-from pydantic_core import core_schema, to_jsonable_python
+from pydantic_core import core_schema
 
 from rapyer import _codec
 from rapyer._linked import linked_class, register, relink, template_of
+from rapyer._readable import PARTS, RELINKS, changed_parts, comes_back, hashable
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Storable:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """Rework the schema Pydantic makes."""
         change = _inside_set if self.inside_set else rework
-        return _hashable(change(handler(source), handler, self.base, str(source)), member=self.inside_set)
+        return hashable(change(handler(source), handler, self.base, str(source)), member=self.inside_set)
 
 
 def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
@@ -49,7 +50,7 @@ def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, bas
     fields = _model_fields(found)
     for name, field in (fields or {}).items():
         reworked = rework(field["schema"], handler, base, f"{cls.__name__}.{name}")
-        field["schema"] = reworked if field.get("serialization_exclude") else _hashable(reworked)
+        field["schema"] = reworked if field.get("serialization_exclude") else hashable(reworked)
     return schema
 
 
@@ -111,38 +112,10 @@ def rework(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: st
 
 def _rework_parts(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     result = dict(schema)
-    for part in _PARTS:
+    for part in PARTS:
         if part in result:
-            result[part] = _changed_parts(result[part], lambda inner: rework(inner, handler, base, name))
+            result[part] = changed_parts(result[part], lambda inner: rework(inner, handler, base, name))
     return result
-
-
-_PARTS = (
-    "schema",
-    "items_schema",
-    "keys_schema",
-    "values_schema",
-    "json_schema",
-    "lax_schema",
-    "strict_schema",
-    "steps",
-    "choices",
-    "fields",
-    "extras_schema",
-)
-
-
-def _changed_parts(part: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a part of a schema with all schemas in it changed."""
-    if isinstance(part, dict) and isinstance(part.get("type"), str):
-        return change(part)
-    if isinstance(part, dict):
-        return {key: _changed_parts(item, change) for key, item in part.items()}
-    if isinstance(part, list):
-        return [_changed_parts(item, change) for item in part]
-    if isinstance(part, tuple):
-        return (_changed_parts(part[0], change), *part[1:])
-    return part
 
 
 def _bounded(schema: Any, *_: Any) -> Any:
@@ -155,7 +128,7 @@ def _mutable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: 
     """Make a set of a frozen one, because its operations change it; inside other sets it has to stay as it is."""
     items = schema.get("items_schema")
     inside = {"items_schema": _inside_set(items, handler, base, name)} if items else {}
-    return {**schema, **inside, "type": "set", "metadata": dict(_RELINKS)}
+    return {**schema, **inside, "type": "set", "metadata": dict(RELINKS)}
 
 
 def _set(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
@@ -200,33 +173,12 @@ def _uniform(schema: Any) -> Any:
     kind = schema["type"]
     change = _UNIFORM.get(schema["json_schema"]["type"] if kind == "json-or-python" else kind)
     if change is not None:
-        return core_schema.no_info_after_validator_function(change, schema, metadata=dict(_RELINKS))
+        return core_schema.no_info_after_validator_function(change, schema, metadata=dict(RELINKS))
     result = dict(schema)
-    for part in _PARTS:
+    for part in PARTS:
         if part in result and kind != "model":
-            result[part] = _changed_parts(result[part], _uniform)
+            result[part] = changed_parts(result[part], _uniform)
     return result
-
-
-def _hashable(schema: Any, *, member: bool = False) -> Any:
-    """Refuse, among members of sets that may be anything, what JSON gives back as a list or dict: no set has those."""
-    kind = schema["type"]
-    if member and kind == "any":
-        return core_schema.no_info_after_validator_function(_no_collection, schema, metadata=dict(_RELINKS))
-    has_members = kind in ("set", "frozenset")
-    member = has_members or (member and kind in ("tuple", "nullable", "union", "default"))
-    result = {"items_schema": core_schema.any_schema(), **schema} if has_members else dict(schema)
-    for part in _PARTS:
-        if part in result and kind != "model":
-            result[part] = _changed_parts(result[part], lambda inner: _hashable(inner, member=member))
-    return result
-
-
-def _no_collection(value: Any) -> Any:
-    if isinstance(to_jsonable_python(value, bytes_mode="base64", fallback=str), (list, dict)):
-        msg = "JSON would give this back as what no set holds: annotate the members, as in set[tuple[int, str]]"
-        raise ValueError(msg)  # noqa: TRY004 - Pydantic takes it for what does not fit
-    return value
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -263,8 +215,10 @@ def _finite(schema: Any, *_: Any) -> Any:
     return {**schema, "allow_inf_nan": False}
 
 
-def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], _: str) -> Any:
+def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     found = _resolved(schema, handler)
+    if found is not None and found["type"] == "enum":
+        _listed(found, handler, base, name)
     return schema if found is None else _model(schema, handler, base, found)
 
 
@@ -277,10 +231,10 @@ def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: A
         if plain is None:
             return schema
         # By its name in quotes a plain model may mean its linked class, which has the same.
-        return core_schema.no_info_before_validator_function(relink(plain, cls), schema, metadata=dict(_RELINKS))
+        return core_schema.no_info_before_validator_function(relink(plain, cls), schema, metadata=dict(RELINKS))
     linked = linked_class(cls, base)
     return core_schema.no_info_before_validator_function(
-        relink(cls, linked), handler.generate_schema(linked), metadata=dict(_RELINKS)
+        relink(cls, linked), handler.generate_schema(linked), metadata=dict(RELINKS)
     )
 
 
@@ -309,20 +263,25 @@ def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name
 
 def _relinks(part: Any) -> bool:
     if isinstance(part, dict):
-        if part.get("metadata") == _RELINKS:
+        if part.get("metadata") == RELINKS:
             return True
         is_schema = isinstance(part.get("type"), str)
-        return any(map(_relinks, (part[name] for name in _PARTS if name in part) if is_schema else part.values()))
+        return any(map(_relinks, (part[name] for name in PARTS if name in part) if is_schema else part.values()))
     return isinstance(part, (list, tuple)) and any(map(_relinks, part))
 
 
-#: Marks of validators that are made here, and of those that defaults have to pass.
+#: Marks validators that are made here.
 _OWN = {"rapyer": "own"}
-_RELINKS = {"rapyer": "relinks"}
 
 
 def _unstorable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001
     raise unstorable(name)
+
+
+def _listed(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001
+    if not comes_back(schema):
+        raise unstorable(name)
+    return schema
 
 
 def _two_ways(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
@@ -341,14 +300,14 @@ def _around(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: s
         msg = f"{name} is an ImportString, which runs the code that its text names: what Redis holds must not"
         raise UsageError(msg)
     inner = schema.get("schema")
-    if inner is None or inner["type"] in _OPAQUE:
+    if inner is None or (_resolved(inner, handler) or inner)["type"] in _OPAQUE:
         # What comes in is the validator's own business: it may make any object out of JSON.
         return schema
     return {**schema, "schema": rework(inner, handler, base, name)}
 
 
 _IMPORT = ("pydantic._internal._validators", "import_string")
-_OPAQUE = ("is-instance", "is-subclass", "callable")
+_OPAQUE = ("is-instance", "is-subclass", "callable", "enum", "literal")
 
 
 def unstorable(name: str) -> UsageError:
@@ -371,6 +330,8 @@ _CHANGES: dict[str, Callable[..., Any]] = {
     "frozenset": _mutable,
     "definition-ref": _reference,
     "model": _model,
+    "enum": _listed,
+    "literal": _listed,
     "is-instance": _unstorable,
     "is-subclass": _unstorable,
     "callable": _unstorable,

@@ -3,10 +3,11 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Optional
+from enum import Enum
+from typing import Annotated, Literal, Optional
 
 import pytest
-from pydantic import ConfigDict, PlainSerializer, PlainValidator, SecretStr
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, SecretStr
 
 from rapyer import AtomicRedisModel
 from rapyer.errors import UsageError
@@ -103,3 +104,70 @@ def test_keys_that_are_not_read_back(kind):
 
         class Grid(AtomicRedisModel):
             cells: kind
+
+
+class Planet(Enum):
+    """Values that JSON gives back as others."""
+
+    EARTH = (5.976e24, 6.37814e6)
+    NOWHERE = "nowhere"
+
+
+class Raw(Enum):
+    """Bytes are text in JSON."""
+
+    A = b"a"
+
+
+class Colour(Enum):
+    """Pydantic's literals find the text, not the member."""
+
+    RED = "red"
+
+
+class Lenient(Enum):
+    """Finds its members in what JSON gives back, too."""
+
+    EARTH = (5.976e24, 6.37814e6)
+
+    @classmethod
+    def _missing_(cls, value):
+        return next((member for member in cls if member.value == tuple(value)), None)
+
+
+@pytest.mark.parametrize("shape", [Planet, Raw, Literal[b"a"], Literal[Colour.RED], list[Planet], Planet | None])
+def test_what_json_does_not_give_back(shape):
+    """Enumerations and literals with values that nobody could read again are refused like what has no JSON form."""
+    with pytest.raises(UsageError, match=r"Bad\.thing.*PlainSerializer"):
+
+        class Bad(AtomicRedisModel):
+            thing: shape
+
+
+async def test_enumerations_that_come_back(bound, stored):
+    """Whatever finds the member in the JSON text will do; other values of members are as good as text."""
+
+    class Mixed(Enum):
+        TEXT = "a"
+        NUMBER = 1
+        DOUBLE = 0.5
+        NOTHING = None
+
+    class Word(str, Enum):
+        A = "a"
+
+    named = Annotated[
+        Planet,
+        BeforeValidator(lambda value: Planet[value] if isinstance(value, str) else value),
+        PlainSerializer(lambda value: value.name),
+    ]
+
+    class Good(AtomicRedisModel):
+        mixed: list[Mixed] = list(Mixed)
+        lenient: Lenient = Lenient.EARTH
+        by_name: named = Planet.EARTH
+        literal: Literal["b", 1, Word.A] | None = Word.A
+
+    good = await Good().save()
+    assert (await stored(good.key))["by_name"] == "EARTH"
+    assert await Good.get(good.key) == good

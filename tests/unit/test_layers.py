@@ -64,6 +64,7 @@ LAYERS = {
     "types.collection": 6,
     "types": 7,
     "_linked": 7.2,
+    "_readable": 7.1,
     "_storable": 7.3,
     "_convert": 7.5,
     "_content": 7.5,
