@@ -219,6 +219,7 @@ class AtomicRedisModel(Keyed):
         self._check_key_is_not(names)
         self._vet_above(shadow)
         stored = [name for name in names if self._is_stored(name)]
+        self._vet_inside(shadow, stored)
         operations = self._set_operations(shadow, stored)
         if operations:
             await _calls.send(document, *operations)

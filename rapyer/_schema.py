@@ -246,12 +246,23 @@ class Restrictions:
             return "rapyer" not in schema.get("metadata", {})
         if kind == "model":
             return _restricts_text(schema)
+        if kind == "default" and schema.get("default", "") is None:  # not validated, and written as if it were valid
+            return not (schema.get("validate_default") or self._takes_none(schema["schema"]))
         if kind == "str" and self._text:
             return True
         bounds = _BOUNDS.items() if kind == "int" else ()
         return not _CONSTRAINTS.isdisjoint(
             schema.keys() - {name for name, value in bounds if schema.get(name) == value}
         )
+
+    def _takes_none(self, schema: Any) -> bool:
+        if schema["type"] in ("nullable", "any", "none"):
+            return True
+        try:
+            SchemaValidator(_closed(schema, [*self._known.values()])).validate_python(None)
+        except Exception:  # noqa: BLE001 - a validator of the user's may raise anything
+            return False
+        return True
 
 
 _CONSTRAINTS = frozenset({"gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "now_op"})
@@ -311,6 +322,14 @@ def _parts(schema: Any) -> Iterator[tuple[str, Any]]:
         item = choice[0] if isinstance(choice, tuple) else choice
         if isinstance(item, dict):
             yield "choices", item
+
+
+def restricts(adapter: TypeAdapter[list[Any]]) -> bool:
+    """Whether elements are held to more than their plain types, at any level, models in them included."""
+    schema, definitions = _opened(adapter.core_schema)
+    looking = Restrictions.__new__(Restrictions)
+    looking._known, looking._text = {item["ref"]: item for item in definitions}, False
+    return looking._anywhere(schema, set())
 
 
 def element_reader(adapter: TypeAdapter[list[Any]], config: Any) -> SchemaValidator:

@@ -197,6 +197,14 @@ class Vetted(Placed):
             if owner._guards(place):
                 owner._vet(place, shadow)
 
+    def _vet_inside(self, shadow: Any, names: Iterable[str]) -> None:
+        """Refuse values with models in them that could not be read again: those may have changed in place since."""
+        if deep := self._rules.deep:
+            for name in deep.intersection(names):
+                if self._plans[name].followed:
+                    with suppress(LeftOut):
+                        shadow._decode(name, shadow._field_text(name))
+
     def _vet_fields(self, names: Iterable[Step | None]) -> None:
         """Refuse to send fields, or None for all, that would not validate as they are here.
 

@@ -19,7 +19,7 @@ from rapyer import _calls, _codec, _collected, _session
 from rapyer._collected import recording_here
 from rapyer._link import Linked
 from rapyer._ops import Operation
-from rapyer._schema import element_reader, element_writer
+from rapyer._schema import element_reader, element_writer, restricts
 from rapyer.errors import CorruptDocument, UsageError
 
 if TYPE_CHECKING:
@@ -111,12 +111,17 @@ class Plan:
         return element_writer(self._adapter, self.config)
 
     def validate(self, value: Any) -> Any:
-        """Return the value as Pydantic makes it.
-
-        Raises:
-            pydantic.ValidationError: it does not fit the annotation.
-        """
+        """Return the value as Pydantic makes it; `pydantic.ValidationError` where it does not fit the annotation."""
         return self._reader.validate_python(value)
+
+    @cached_property
+    def _inner_rules(self) -> bool:
+        return self.followed and restricts(self._adapter)
+
+    def vet(self, value: Any) -> None:
+        """Refuse a valid value that could not be read again: what is in it may have changed in place since."""
+        if self._inner_rules:
+            self.load(self._writer(value))
 
     def dump(self, value: Any) -> bytes:
         """Return the JSON text of a valid value."""
@@ -231,6 +236,8 @@ class RedisType(Linked):
         if self._of_key:
             self._check_key_stays()
         owner, place = self._standing()
+        if (whole := getattr(self, "_whole", None)) is not None and self._recording() is None:
+            whole.vet(self)
         operation = _collected.set_operation(owner, owner._steps(), place, self)
         await _calls.write(self._document(), operation, self)
         return self
@@ -386,15 +393,5 @@ def _identity(value: Any) -> Any:
     return value
 
 
-__all__ = [
-    "PLAIN",
-    "STORAGE_CONFIG",
-    "Immutable",
-    "Plan",
-    "RedisType",
-    "decode",
-    "elsewhere",
-    "follow",
-    "remembered",
-    "watch",
-]
+__all__ = ["PLAIN", "STORAGE_CONFIG", "Immutable", "Plan", "RedisType", "decode", "elsewhere", "follow", "remembered"]
+__all__ += ["watch"]

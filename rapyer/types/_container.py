@@ -120,6 +120,13 @@ class Container(RedisType):
         # A container of one's own making, in no document, takes anything.
         return value if self._whole is None else self._element.validate(value)
 
+    def _fit(self, value: Any) -> Any:
+        """Return a value that is to be written now; a block is judged as it ends."""
+        valid = self._valid(value)
+        if self._element.followed and self._recording() is None:
+            self._element.vet(valid)
+        return valid
+
     def _link_at(self, places: Iterable[Any]) -> None:
         """Inside a pipeline, have it see what is done from now on to what was put in here."""
         recording = self._recording() if self._element.followed else None

@@ -253,7 +253,7 @@ class RedisDict(Container, dict[str, T]):
             LockLost, OutcomeUnknown: as for every write.
         """
         key = self._checked(key)
-        valid = self._valid(value)
+        valid = self._fit(value)
         arguments = self._element.arguments(valid, self, key)
         await self._truth(lambda it: dict.__setitem__(it, key, valid), "map.set_item", *arguments, member=key)
         return self
@@ -271,6 +271,9 @@ class RedisDict(Container, dict[str, T]):
     async def aupdate(self, entries: Entries[T] = (), /, **more: T) -> Self:
         """Set entries, all or none; one round trip, `map.update`; takes what `dict.update` takes; see `aset_item`."""
         valid = self._valid_entries(entries, **more)
+        if self._element.followed and self._recording() is None:
+            for value in valid.values():
+                self._element.vet(value)
         await self._truth_of(lambda it: dict.update(it, valid), *self._update_operations(valid))
         return self
 

@@ -241,13 +241,13 @@ class RedisList(Container, list[T]):
 
     async def aextend(self, values: Iterable[T]) -> Self:
         """Append all, at one time; one round trip, `list.extend`; see `aappend`."""
-        valid = [self._valid(value) for value in values]
+        valid = [self._fit(value) for value in values]
         await self._truth(lambda it: list.extend(it, valid), "list.extend", *self._count_and_values(valid))
         return self
 
     async def ainsert(self, index: SupportsIndex, value: T) -> Self:
         """Insert before an index, outside means the nearest end; one round trip, `list.insert`; see `aappend`."""
-        valid, place = self._valid(value), max(-sys.maxsize, min(index_of(index), sys.maxsize))
+        valid, place = self._fit(value), max(-sys.maxsize, min(index_of(index), sys.maxsize))
         arguments = (str(place), *self._element.arguments(valid, self, place))
         await self._truth(lambda it: list.insert(it, place, valid), "list.insert", *arguments)
         return self
@@ -300,7 +300,7 @@ class RedisList(Container, list[T]):
         Raises:
             IndexError: the list has no such element; nothing is changed.
         """
-        valid, place = self._valid(value), index_of(index)
+        valid, place = self._fit(value), index_of(index)
         arguments = (str(place), *self._element.arguments(valid, self, place))
         await self._truth(lambda it: list.__setitem__(it, place, valid), "list.set_item", *arguments)
         return self
