@@ -271,7 +271,8 @@ class AtomicRedisModel(Keyed):
         Args:
             action: the lock's name; different actions of one document do not exclude each other.
             save_at_end: whether what the body changed, and only that, is saved when it ends without error.
-            timeout: seconds to wait for the lock; None waits as long as it takes.
+            timeout: seconds to wait for the lock; None waits as long as it takes. 0 asks once, and waits for the answer
+                as any call does.
             lease: seconds until a lock whose holder died ends by itself; None means `Meta.lock_lease`.
 
         Returns:
@@ -280,15 +281,17 @@ class AtomicRedisModel(Keyed):
 
         Raises:
             LockTimeout: the lock was not to be had in time.
-            LockLost: the lease had ended when the block wrote; nothing was written.
+            LockLost: the lease had ended before the block did. What was to be written after that was not; what the body
+                wrote by itself before stays.
             KeyNotFound: there is no document; the lock is released.
             WrongType: the key holds something that is no document; the lock is released.
             CorruptDocument: what is stored does not validate; the lock is released.
             pydantic.ValidationError, OutOfRange: with `save_at_end`, what the body left cannot be saved; the lock is
                 released, and nothing was written.
             OutcomeUnknown: the connection was lost before the answer to the save or the release.
-            UsageError: this task holds the lock already, the block is in use, or a nested model is no part of its
-                document any more, or is one of another document by now.
+            UsageError: this task holds the lock already, the block is in use or was left in another task, `timeout` or
+                `lease` makes no sense, the body changed the document's key, a block that saves is inside a pipeline of
+                its document, or a nested model is no part of its document any more, or is one of another by now.
         """
         document = self._document()
         options = LockOptions(save_at_end, timeout, lease)

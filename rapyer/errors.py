@@ -145,12 +145,17 @@ class LockTimeout(LockError, TimeoutError):
 
 
 class LockLost(LockError):
-    """The lease ended or the lock was taken away while the body ran; the write was refused."""
+    """The lease ended or the lock was taken away while the body ran: nothing was written from then on.
+
+    A block tells of it as it ends, too, whether or not it had anything left to write. What its body wrote before the
+    loss stays written.
+    """
 
     def _message(self) -> str:
         return (
-            f"lock {self.action!r} of {self.key!r} is no longer held by this block, and its write was "
-            "refused; enter the lock again and repeat the section, or use a longer lease="
+            f"lock {self.action!r} of {self.key!r} was lost before its block ended: what the block wrote after that "
+            "was refused, what it wrote before stays; look at the document and repeat what is missing, or use a longer "
+            "lease="
         )
 
 

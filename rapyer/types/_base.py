@@ -229,6 +229,8 @@ class RedisType(Linked):
             PathNotFound: what the value is in is gone.
             IndexError: the list that it is an element of got shorter.
             WrongType: the key holds something that is no document, or what the value is in is of another type.
+            pydantic.ValidationError, OutOfRange: what changed in place here would not validate, or cannot be stored
+                exactly; nothing is written.
             LockLost: a lock this task holds on the document was lost.
             OutcomeUnknown: the connection was lost before the answer.
             UsageError: the model's key is made of it.
