@@ -161,7 +161,7 @@ def _whole_text(value: Any) -> Any:
     return value
 
 
-_UNREADABLE_KEYS = frozenset({"tuple", "frozenset", "model", "dataclass"})
+_UNREADABLE_KEYS = frozenset({"tuple", "frozenset", "model", "dataclass", "nullable"})
 
 
 def _inside_set(items: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:

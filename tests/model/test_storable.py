@@ -96,7 +96,14 @@ def test_config_of_the_stored_form():
 
 
 @pytest.mark.parametrize(
-    "kind", [dict[tuple[int, int], str], list[dict[frozenset[str], int]], Optional[dict[tuple, int]]]
+    "kind",
+    [
+        dict[tuple[int, int], str],
+        list[dict[frozenset[str], int]],
+        Optional[dict[tuple, int]],
+        dict[Optional[int], str],
+        dict[str | None, str],
+    ],
 )
 def test_keys_that_are_not_read_back(kind):
     """A dict whose keys are written as text that is no such key again is refused at class definition."""
