@@ -49,7 +49,8 @@ class Event(NamedTuple):
         prefix: what the document's key starts with: the model's `class_key_initials()`.
         seconds: from the call to its answer, with waiting, writing and a load of the script if one was needed; of
             `lock.enter` with the wait for the lock.
-        batch: how many operations it carried out, or documents it worked on or found.
+        batch: how many operations it carried out, or documents it worked on or found. Changes that a block sends as
+            one, such as several increments of a field in a row, are one.
         outcome: `ok`, or the name of the error's class, such as `KeyNotFound`, `OutcomeUnknown`, `CancelledError`; of
             locks also `LockTimeout` and `LockLost`.
     """
