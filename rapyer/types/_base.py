@@ -111,7 +111,11 @@ class Plan:
         return element_writer(self._adapter, self.config)
 
     def validate(self, value: Any) -> Any:
-        """Return the value as Pydantic makes it; `pydantic.ValidationError` where it does not fit the annotation."""
+        """Return the value as Pydantic makes it.
+
+        Raises:
+            pydantic.ValidationError: it does not fit the annotation.
+        """
         return self._reader.validate_python(value)
 
     @cached_property
@@ -393,7 +397,3 @@ def decode(owner: Owner, place: Step, text: bytes) -> Any:
 
 def _identity(value: Any) -> Any:
     return value
-
-
-__all__ = ["PLAIN", "STORAGE_CONFIG", "Immutable", "Plan", "RedisType", "decode", "elsewhere", "follow", "remembered"]
-__all__ += ["watch"]
