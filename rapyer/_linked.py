@@ -2,7 +2,7 @@
 
 Rules:
 - A linked instance is equal to a plain one of the same content, and is pickled by the plain one's name.
-- A plain instance that is put into a document is copied.
+- A plain instance that is put into a document is copied; what JSON would change in it is refused.
 - The fields of a plain model may be called anything.
 """
 
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
+
+from rapyer._readable import exact_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -107,19 +109,37 @@ def relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
         for slot in BaseModel.__slots__:
             object.__setattr__(new, slot, copy(getattr(value, slot)))
         for name, item in new.__dict__.items():
-            if name in linked.__pydantic_fields__ and _holds_plain(item):
-                new.__dict__[name] = linked._readers[name].validate_python(item)
+            if item.__class__ not in _EXACT and name in linked.__pydantic_fields__:
+                new.__dict__[name] = _storable(item, linked, name)
         return new
 
     return convert
 
 
-def _holds_plain(value: Any) -> bool:
+#: Values that are the same in documents.
+_EXACT = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def _storable(item: Any, linked: Any, name: str) -> Any:
+    """Return what a plain model has in a field as it is in documents.
+
+    Raises:
+        ValueError: JSON would change it.
+    """
+    if _is_made_anew(item):
+        return linked._readers[name].validate_python(item)
+    return item if linked.__pydantic_fields__[name].exclude else exact_inside(item)
+
+
+def _is_made_anew(value: Any) -> bool:
+    """Whether this is something else inside documents, or contains that: plain models, and sets."""
     if isinstance(value, BaseModel):
         return not hasattr(value, "_rapyer_plain")
     if isinstance(value, dict):
-        return any(_holds_plain(item) for item in value.values())
-    return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_plain(item) for item in value)
+        return any(_is_made_anew(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(_is_made_anew(item) for item in value)
+    return isinstance(value, (set, frozenset))
 
 
 def template_of(default: Any, base: Any) -> Any:

@@ -2,21 +2,35 @@
 
 Rules:
 - A member of a set has to be one again when it is read: a list or dict, which JSON makes of many things, cannot be.
-- Each value of an enumeration or a literal that is neither plain text nor a number is tried.
+- Each value of an enumeration or a literal that is neither plain text nor a number is tried; as a key, each.
+- Keys that may be anything have to be text, and those of several types the same again when their text is read.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from datetime import datetime, time
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, core_schema, to_jsonable_python
+from pydantic import BaseModel, ValidationError
+from pydantic_core import (
+    PydanticSerializationError,
+    SchemaError,
+    SchemaSerializer,
+    SchemaValidator,
+    core_schema,
+    to_jsonable_python,
+)
+
+from rapyer import _codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Marks validators that are made here and that defaults have to pass.
 RELINKS = {"rapyer": "relinks"}
+#: Marks other validators that are made here.
+OWN = {"rapyer": "own"}
 #: Where the parts of a schema stand.
 PARTS = (
     "schema",
@@ -57,7 +71,31 @@ def hashable(schema: Any, *, member: bool = False) -> Any:
     for part in PARTS:
         if part in result and kind != "model":
             result[part] = changed_parts(result[part], lambda inner: hashable(inner, member=member))
+    if kind == "dict" and (check := _key_check(result.get("keys_schema", core_schema.any_schema()))) is not None:
+        keys = result.get("keys_schema", core_schema.any_schema())
+        checked = core_schema.no_info_after_validator_function(check, keys, metadata=dict(OWN))
+        result["keys_schema"] = core_schema.json_or_python_schema(keys, checked)
     return result
+
+
+def _key_check(keys: Any) -> Callable[[Any], Any] | None:
+    """Return what refuses keys whose text would be read as another key; None where there are none."""
+    if keys["type"] == "any":
+        return _text
+    if keys["type"] != "union":
+        return None
+    try:
+        trial = _KeyTrial(keys)
+    except SchemaError:
+        return None  # it refers to what is in the making
+    return trial.checked
+
+
+def _text(key: Any) -> Any:
+    if not isinstance(key, str):
+        msg = f"keys of a dict in a document are text, not {type(key).__name__}: use str(key), or annotate the keys"
+        raise ValueError(msg)  # noqa: TRY004 - Pydantic takes it for what does not fit
+    return key
 
 
 def _no_collection(value: Any) -> Any:
@@ -80,6 +118,32 @@ def comes_back(schema: Any) -> bool:
     return not odd or all(map(_Trial(schema), odd))
 
 
+#: What is written as text that is no such key again, and None, which is text then.
+_UNREADABLE_KEYS = frozenset({"tuple", "frozenset", "model", "dataclass", "call", "named-tuple", "nullable"})
+
+
+def keys_come_back(keys: Any, resolved: Callable[[Any], Any]) -> bool:
+    """Whether what JSON makes of the keys of a dict can be read, as far as their type tells."""
+    keys = resolved(keys) or keys
+    kind = keys["type"]
+    if "serialization" in keys:
+        return True  # the user says how
+    if kind in ("enum", "literal"):
+        return _listed_keys_come_back(keys)
+    if kind == "union":
+        choices = (choice[0] if isinstance(choice, tuple) else choice for choice in keys["choices"])
+        return all(keys_come_back(choice, resolved) for choice in choices)
+    if kind in ("function-after", "default"):
+        return keys_come_back(keys["schema"], resolved)
+    return kind not in _UNREADABLE_KEYS
+
+
+def _listed_keys_come_back(keys: Any) -> bool:
+    values = keys["members"] if keys["type"] == "enum" else keys["expected"]
+    trial = _KeyTrial(keys)
+    return all(map(trial, values)) and len({trial.text(value) for value in values}) == len(values)
+
+
 class _Trial:
     """Writes a value and reads it again; called, it tells whether that can be done."""
 
@@ -93,3 +157,62 @@ class _Trial:
         except (ValidationError, PydanticSerializationError):
             return False
         return True
+
+
+def whole_text(value: Any) -> Any:
+    """Refuse a key that Pydantic would write as another one; JSON text has none."""
+    if isinstance(value, str) and not _codec.is_whole(value):
+        raise ValueError(_codec.HALF)
+    return value
+
+
+def whole_minutes(value: Any) -> Any:
+    """Refuse a moment or time whose UTC offset JSON text would lose."""
+    offset = value.utcoffset()
+    if offset is not None and (offset.seconds % 60 or offset.microseconds):
+        msg = "a UTC offset with seconds cannot be stored exactly: convert it, as by .astimezone(timezone.utc)"
+        raise ValueError(msg)
+    return value
+
+
+def exact_inside(value: Any) -> Any:
+    """Refuse a value with a part that JSON would change: for what was made outside of documents, as dataclasses are."""
+    left, seen = [value], set()
+    while left:
+        part = left.pop()
+        if isinstance(part, (datetime, time)):
+            whole_minutes(part)
+        elif isinstance(part, dict):
+            left += map(whole_text, part)
+            left += dict.values(part)
+        elif isinstance(part, (list, tuple, set, frozenset, deque)):
+            left += part
+        elif id(part) not in seen and (isinstance(part, BaseModel) or hasattr(part, "__dataclass_fields__")):
+            seen.add(id(part))
+            left += getattr(part, "__dict__", {}).values()
+    return value
+
+
+class _KeyTrial(_Trial):
+    """Writes a key and reads it again; called, it tells whether it is the same."""
+
+    def __init__(self, keys: Any) -> None:
+        super().__init__(core_schema.dict_schema(keys))
+
+    def text(self, key: Any) -> bytes:
+        """Return what JSON makes of the key."""
+        return self._dump({key: 0}, warnings="error")
+
+    def __call__(self, key: Any) -> bool:
+        try:
+            (again,) = self._load(self.text(key))
+        except (ValidationError, PydanticSerializationError):
+            return False
+        return bool(again == key)
+
+    def checked(self, key: Any) -> Any:
+        """Return the key if it is the same when it is read."""
+        if not self(key):
+            msg = "JSON would give this key back as another: use keys of one type"
+            raise ValueError(msg)
+        return key

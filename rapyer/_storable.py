@@ -19,7 +19,18 @@ from pydantic_core import core_schema
 
 from rapyer import _codec
 from rapyer._linked import linked_class, register, relink, template_of
-from rapyer._readable import PARTS, RELINKS, changed_parts, comes_back, hashable
+from rapyer._readable import (
+    OWN,
+    PARTS,
+    RELINKS,
+    changed_parts,
+    comes_back,
+    exact_inside,
+    hashable,
+    keys_come_back,
+    whole_minutes,
+    whole_text,
+)
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +139,8 @@ def _mutable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: 
     """Make a set of a frozen one, because its operations change it; inside other sets it has to stay as it is."""
     items = schema.get("items_schema")
     inside = {"items_schema": _inside_set(items, handler, base, name)} if items else {}
-    return {**schema, **inside, "type": "set", "metadata": dict(RELINKS)}
+    # What is strict takes sets only, and a frozen one is none.
+    return {**schema, **inside, "type": "set", "strict": False, "metadata": dict(RELINKS)}
 
 
 def _set(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
@@ -143,25 +155,16 @@ def _tuple(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: st
 
 def _dict(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     # As text in front of a colon, such a key is not read back.
-    keys = schema.get("keys_schema", {}).get("type", "any")
-    if keys in _UNREADABLE_KEYS:
+    given = schema.get("keys_schema", core_schema.any_schema())
+    if not keys_come_back(given, lambda part: _resolved(part, handler)):
         raise unstorable(name)
+    keys = given["type"]
     result = _rework_parts(schema, handler, base, name)
     if keys == "str" or keys.startswith("function-"):  # others are no text, or refused by what writes them
         inner = result["keys_schema"]
-        checked = core_schema.no_info_after_validator_function(_whole_text, inner, metadata=dict(_OWN))
+        checked = core_schema.no_info_after_validator_function(whole_text, inner, metadata=dict(OWN))
         result["keys_schema"] = core_schema.json_or_python_schema(json_schema=inner, python_schema=checked)
     return result
-
-
-def _whole_text(value: Any) -> Any:
-    """Refuse a key that Pydantic would write as another one; JSON text has none."""
-    if isinstance(value, str) and not _codec.is_whole(value):
-        raise ValueError(_codec.HALF)
-    return value
-
-
-_UNREADABLE_KEYS = frozenset({"tuple", "frozenset", "model", "dataclass", "nullable"})
 
 
 def _inside_set(items: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
@@ -199,43 +202,50 @@ _UNIFORM: dict[str, Callable[[Any], Any]] = {"datetime": _in_utc, "decimal": _sh
 
 def _moment(schema: Any, *_: Any) -> Any:
     """Refuse what JSON text cannot say; what comes as JSON text can be said."""
-    checked = core_schema.no_info_after_validator_function(_whole_minutes, schema, metadata=dict(_OWN))
+    checked = core_schema.no_info_after_validator_function(whole_minutes, schema, metadata=dict(OWN))
     return core_schema.json_or_python_schema(json_schema=schema, python_schema=checked)
-
-
-def _whole_minutes(value: Any) -> Any:
-    offset = value.utcoffset()
-    if offset is not None and (offset.seconds % 60 or offset.microseconds):
-        msg = "a UTC offset with seconds cannot be stored exactly: convert it, as by .astimezone(timezone.utc)"
-        raise ValueError(msg)
-    return value
 
 
 def _finite(schema: Any, *_: Any) -> Any:
     return {**schema, "allow_inf_nan": False}
 
 
+#: Plain values with parts of their own, which are as Pydantic has them.
+_STRUCTURES = frozenset({"dataclass", "typed-dict", "call", "named-tuple"})
+
+
 def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     found = _resolved(schema, handler)
     if found is not None and found["type"] == "enum":
         _listed(found, handler, base, name)
+    if found is not None and found["type"] in _STRUCTURES:
+        return _looked_into(schema)
     return schema if found is None else _model(schema, handler, base, found)
+
+
+def _looked_into(schema: Any) -> Any:
+    checked = core_schema.no_info_after_validator_function(exact_inside, schema, metadata=dict(OWN))
+    return core_schema.json_or_python_schema(schema, checked)
 
 
 def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: Any) -> Any:
     cls = _model_class(found if isinstance(found, dict) else schema)
-    if cls is None or cls.__pydantic_root_model__:
+    if cls is None:
         return schema
+    if cls.__pydantic_root_model__:
+        return _looked_into(schema)
     if issubclass(cls, base):
         plain = vars(cls).get("_rapyer_plain")
         if plain is None:
             return schema
         # By its name in quotes a plain model may mean its linked class, which has the same.
-        return core_schema.no_info_before_validator_function(relink(plain, cls), schema, metadata=dict(RELINKS))
+        return _relinking(plain, cls, schema)
     linked = linked_class(cls, base)
-    return core_schema.no_info_before_validator_function(
-        relink(cls, linked), handler.generate_schema(linked), metadata=dict(RELINKS)
-    )
+    return _relinking(cls, linked, handler.generate_schema(linked))
+
+
+def _relinking(plain: type[Any], linked: type[Any], schema: Any) -> Any:
+    return core_schema.no_info_before_validator_function(relink(plain, linked), schema, metadata=dict(RELINKS))
 
 
 def _model_class(schema: Any) -> type[Any] | None:
@@ -252,7 +262,7 @@ def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name
     default = schema.get("default")
     if isinstance(default, (datetime, time)):
         try:
-            _whole_minutes(default)
+            whole_minutes(default)
         except ValueError as error:
             msg = f"the default of {name}: {error}"
             raise UsageError(msg) from None
@@ -268,10 +278,6 @@ def _relinks(part: Any) -> bool:
         is_schema = isinstance(part.get("type"), str)
         return any(map(_relinks, (part[name] for name in PARTS if name in part) if is_schema else part.values()))
     return isinstance(part, (list, tuple)) and any(map(_relinks, part))
-
-
-#: Marks validators that are made here.
-_OWN = {"rapyer": "own"}
 
 
 def _unstorable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001

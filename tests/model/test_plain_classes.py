@@ -1,10 +1,22 @@
 # ruff: noqa: UP045 - as people write it
 """Plain Pydantic models in documents: whatever Pydantic takes works inside a document as it does outside."""
 
-from typing import Optional
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple, Optional
 
 import pytest
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    RootModel,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from typing_extensions import TypedDict
 
 import rapyer
 from rapyer import AtomicRedisModel
@@ -383,3 +395,119 @@ async def test_what_a_local_field_changes(bound, stored):
     with pytest.raises(ZeroDivisionError):
         await fail()
     assert doubled.local == 4
+
+
+class Frozen(BaseModel):
+    """Has what is another type in documents, and what is not stored as it is."""
+
+    numbers: frozenset[int] = frozenset()
+    groups: dict[str, frozenset[int]] = {}
+    days: set[datetime] = set()
+    at: datetime = datetime.min  # noqa: DTZ901
+    named: dict[str, int] = {}
+
+
+class Strict(BaseModel):
+    """Takes no other types than its own."""
+
+    model_config = ConfigDict(strict=True)
+    numbers: frozenset[int] = frozenset()
+
+
+class Freezer(AtomicRedisModel):
+    """What they are in."""
+
+    one: Frozen = Frozen()
+    many: list[Frozen] = []
+    pair: tuple[Frozen, int] = (Frozen(), 0)
+    strict: Strict = Strict()
+
+
+async def test_sets_of_a_plain_model(bound, stored):
+    """Sets of a plain model that is put in are stored as those of the document."""
+    east = timezone(timedelta(hours=2))
+    frozen = Frozen(numbers={1}, groups={"a": {2}}, days={datetime(2026, 1, 1, tzinfo=east)})
+    freezer = await Freezer(one=frozen, pair=(frozen, 1), strict=Strict(numbers=frozenset({4}))).save()
+    await freezer.many.aappend(frozen)
+    async with freezer.pipeline():
+        freezer.many.append(frozen)
+    whole = await stored(freezer.key)
+    text = {**whole["one"]}
+    assert (text["numbers"], text["groups"], text["days"]) == (
+        [1],
+        {"a": [2]},
+        ["2025-12-31T22:00:00Z"],
+    )
+    assert [whole["pair"][0], *whole["many"]] == [text] * 3
+    assert whole["strict"] == {"numbers": [4]}
+    await freezer.one.numbers.aadd(5)
+    await freezer.strict.numbers.aadd(6)
+    assert frozen.numbers == {1}
+    again = await Freezer.get(freezer.key)
+    assert (again.one.numbers, again.strict.numbers) == ({1, 5}, {4, 6})
+
+
+ODD = datetime(1900, 1, 1, tzinfo=timezone(timedelta(seconds=3661)))
+
+
+@dataclass
+class Note:
+    """A plain value with parts."""
+
+    at: datetime = datetime.min  # noqa: DTZ901
+    named: dict[str, int] = field(default_factory=dict)
+
+
+class Row(NamedTuple):
+    """Another."""
+
+    at: datetime = datetime.min  # noqa: DTZ901
+    named: dict[str, int] = {}
+
+
+class Record(TypedDict, total=False):
+    """Another."""
+
+    at: datetime
+    named: dict[str, int]
+
+
+class Log(RootModel[list[Note]]):
+    """Another."""
+
+
+class Diary(AtomicRedisModel):
+    """What they are in."""
+
+    plain: Frozen | None = None
+    plains: list[Frozen] = []
+    note: Note | None = None
+    notes: list[Note] = []
+    row: Row | None = None
+    record: Record | None = None
+    log: Log | None = None
+
+
+@pytest.mark.parametrize("part", [{"at": ODD}, {"named": {"\ud800": 1}}])
+async def test_what_json_would_change_inside(bound, stored, part):
+    """What is refused in a field is refused inside plain models, dataclasses and tuples that are put in, too."""
+    diary = await Diary().save()
+    before = await stored(diary.key)
+    for name, value in {
+        "plain": Frozen(**part),
+        "plains": [Frozen(**part)],
+        "note": Note(**part),
+        "notes": [Note(**part)],
+        "row": Row(**part),
+        "record": part,
+        "log": Log([Note(**part)]),
+    }.items():
+        with pytest.raises(ValidationError):
+            Diary(**{name: value})
+        with pytest.raises(ValidationError):
+            await diary.aupdate(**{name: value})
+    with pytest.raises(ValidationError):
+        await diary.plains.aappend(Frozen(**part))
+    with pytest.raises(ValidationError):
+        await diary.notes.aappend(Note(**part))
+    assert await stored(diary.key) == before

@@ -2,12 +2,13 @@
 """What can be stored, and what is refused at class definition."""
 
 from collections.abc import Iterable
-from datetime import timedelta
-from enum import Enum
-from typing import Annotated, Literal, Optional
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import Enum, Flag
+from typing import Annotated, Any, Literal, NamedTuple, Optional
 
 import pytest
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, SecretStr
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, SecretStr, ValidationError
 
 from rapyer import AtomicRedisModel
 from rapyer.errors import UsageError
@@ -111,6 +112,86 @@ def test_keys_that_are_not_read_back(kind):
 
         class Grid(AtomicRedisModel):
             cells: kind
+
+
+class Level(Flag):
+    """Integers that JSON gives back as text where they are keys."""
+
+    LOW = 1
+    HIGH = 2
+
+
+class OneOrOne(Enum):
+    """Two values that are one text."""
+
+    NUMBER = 1
+    TEXT = "1"
+
+
+class Spot(NamedTuple):
+    """A tuple with names."""
+
+    x: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Something that can be hashed."""
+
+    x: int = 0
+
+
+@pytest.mark.parametrize("keys", [Literal[1, 2], Literal["a", 1], Level, OneOrOne, Spot, Cell, Cell | str, Level | int])
+def test_kinds_of_keys_that_are_not_read_back(keys):
+    """So are keys of literals, flags, enumerations, named tuples and dataclasses, also one kind among several."""
+    with pytest.raises(UsageError, match=r"Grid\.cells"):
+
+        class Grid(AtomicRedisModel):
+            cells: dict[keys, int]
+
+
+async def test_keys_of_any_kind(bound, stored, client):
+    """Keys that may be anything are text, and keys of several kinds come back as they are; others are refused."""
+    when = date(2026, 1, 1)
+
+    class Board(AtomicRedisModel):
+        bare: dict = {}
+        named: dict[Any, int] = {}
+        inner: list[dict] = []
+        several: dict[int | str, int] = {}
+        moments: dict[date | int, str] = {}
+        local: dict[Any, int] = Field(default={}, exclude=True)
+
+    given = {
+        "bare": {"1": 1},
+        "named": {"a": 1},
+        "inner": [{"b": 2}],
+        "several": {"1": 1},
+        "moments": {when: "", 1: "x"},
+    }
+    board = await Board(**given, local={1: 1}).save()
+    again = await Board.get(board.key)
+    assert again.model_dump() == {**given}
+    before = await stored(board.key)
+    for name, value in {
+        "bare": {1: 1},
+        "named": {(1, 2): 1},
+        "inner": [{None: 1}],
+        "several": {1: 1, "1": 2},
+    }.items():
+        with pytest.raises(ValidationError):
+            Board(**{name: value})
+        with pytest.raises(ValidationError):
+            setattr(board, name, value)
+        with pytest.raises(ValidationError):
+            await board.aupdate(**{name: value})
+    with pytest.raises(ValidationError):
+        await board.inner.aappend({1: 1})
+    async with board.pipeline():
+        with pytest.raises(ValidationError):
+            board.named = {1: 1}
+    assert await stored(board.key) == before
+    assert len(await client.keys("*")) == 1
 
 
 class Planet(Enum):
