@@ -142,6 +142,38 @@ def _is_made_anew(value: Any) -> bool:
     return isinstance(value, (set, frozenset))
 
 
+def linked_default(schema: dict[str, Any]) -> None:
+    """Have plain models in the default of a schema be linked.
+
+    One that can be hashed would be the same object in all models: they get one each, as of a factory.
+    """
+    if "default" not in schema:
+        factory = schema["default_factory"]
+        schema["default_factory"] = lambda *data: _relinked_parts(factory(*data))
+        return
+    default = schema["default"]
+    linked = _relinked_parts(default)
+    if not _is_hashable(default):
+        schema["default"] = linked
+    elif linked is not default:
+        del schema["default"]
+        schema["default_factory"] = lambda: _relinked_parts(default)
+
+
+def _relinked_parts(value: Any) -> Any:
+    """Return a value with linked models for plain ones, and sets for frozen ones, in new containers."""
+    if isinstance(value, (set, frozenset)):
+        return set(map(_relinked, value))
+    if type(value) is tuple:
+        return tuple(item if isinstance(item, frozenset) else _relinked_parts(item) for item in value)
+    if not isinstance(value, (list, dict, deque)):
+        return _relinked(value)
+    new = copy(value)
+    for place, item in _items(value).items():
+        new[place] = _relinked_parts(item)
+    return new
+
+
 def template_of(default: Any, base: Any) -> Any:
     """Return a default such that the copies that Pydantic makes of it, if it does, have no documents in them."""
     if _is_hashable(default) or not list(_models_in(default, base)):

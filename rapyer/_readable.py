@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Marks validators that are made here and that defaults have to pass.
 RELINKS = {"rapyer": "relinks"}
+#: Marks where a plain model becomes a linked one.
+MODEL = {"rapyer": "model"}
 #: Marks other validators that are made here.
 OWN = {"rapyer": "own"}
 #: Where the parts of a schema stand.

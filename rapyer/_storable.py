@@ -18,8 +18,9 @@ from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
 from pydantic_core import core_schema
 
 from rapyer import _codec
-from rapyer._linked import linked_class, register, relink, template_of
+from rapyer._linked import linked_class, linked_default, register, relink, template_of
 from rapyer._readable import (
+    MODEL,
     OWN,
     PARTS,
     RELINKS,
@@ -115,6 +116,11 @@ def _model_fields(schema: Any) -> dict[str, Any] | None:
 
 def rework(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     """Return a schema with every part reworked that this module knows about."""
+    metadata = schema.get("metadata", {})
+    if metadata == MODEL or (metadata == RELINKS and schema["type"] == "function-before"):
+        return schema  # it was
+    if "pydantic_internal_union_discriminator" in metadata:
+        return _as_python(_rework_parts(schema, handler, base, name))
     change = _CHANGES.get(schema["type"])
     if change is not None:
         return change(schema, handler, base, name)
@@ -245,7 +251,20 @@ def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: A
 
 
 def _relinking(plain: type[Any], linked: type[Any], schema: Any) -> Any:
-    return core_schema.no_info_before_validator_function(relink(plain, linked), schema, metadata=dict(RELINKS))
+    """Have instances of a plain model become linked ones; JSON has none, and reaches the model as JSON."""
+    relinked = core_schema.no_info_before_validator_function(relink(plain, linked), schema, metadata=dict(RELINKS))
+    return core_schema.json_or_python_schema(schema, relinked, metadata=dict(MODEL))
+
+
+def _as_python(schema: Any) -> Any:
+    """Return a schema that takes instances of plain models where JSON is read, too.
+
+    Validators of the user's make them, which give Python's values in any case; and Pydantic knows no others as choices
+    of a union whose discriminator it has yet to apply.
+    """
+    if schema.get("metadata") == MODEL:
+        return schema["python_schema"]
+    return {**schema, **{part: changed_parts(schema[part], _as_python) for part in PARTS if part in schema}}
 
 
 def _model_class(schema: Any) -> type[Any] | None:
@@ -258,7 +277,7 @@ def _model_class(schema: Any) -> type[Any] | None:
 
 
 def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
-    """Have a default that is a plain model, or contains one, validated: it must become a linked one."""
+    """Have a default be as it is in documents: with plain models linked; where there are none, sets are validated."""
     default = schema.get("default")
     if isinstance(default, (datetime, time)):
         try:
@@ -266,18 +285,21 @@ def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name
         except ValueError as error:
             msg = f"the default of {name}: {error}"
             raise UsageError(msg) from None
-    inner = rework(schema["schema"], handler, base, name)
-    changed = {"schema": inner, **({"validate_default": True} if _relinks(inner) else {})}
-    return {**schema, **changed, **({"default": template_of(default, base)} if "default" in schema else {})}
+    schema = {**schema, "schema": rework(schema["schema"], handler, base, name)}
+    if _is_marked(schema["schema"], MODEL):
+        linked_default(schema)
+    elif _is_marked(schema["schema"], RELINKS):
+        schema["validate_default"] = True
+    return {**schema, **({"default": template_of(schema["default"], base)} if "default" in schema else {})}
 
 
-def _relinks(part: Any) -> bool:
+def _is_marked(part: Any, mark: Any) -> bool:
     if isinstance(part, dict):
-        if part.get("metadata") == RELINKS:
+        if part.get("metadata") == mark:
             return True
-        is_schema = isinstance(part.get("type"), str)
-        return any(map(_relinks, (part[name] for name in PARTS if name in part) if is_schema else part.values()))
-    return isinstance(part, (list, tuple)) and any(map(_relinks, part))
+        parts = (part[name] for name in PARTS if name in part) if isinstance(part.get("type"), str) else part.values()
+        return any(_is_marked(inner, mark) for inner in parts)
+    return isinstance(part, (list, tuple)) and any(_is_marked(inner, mark) for inner in part)
 
 
 def _unstorable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001
@@ -309,7 +331,7 @@ def _around(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: s
     if inner is None or (_resolved(inner, handler) or inner)["type"] in _OPAQUE:
         # What comes in is the validator's own business: it may make any object out of JSON.
         return schema
-    return {**schema, "schema": rework(inner, handler, base, name)}
+    return {**schema, "schema": _as_python(rework(inner, handler, base, name))}
 
 
 _IMPORT = ("pydantic._internal._validators", "import_string")

@@ -2,12 +2,15 @@
 """Plain Pydantic models in documents: whatever Pydantic takes works inside a document as it does outside."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
-from typing import NamedTuple, Optional
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Annotated, NamedTuple, Optional
+from uuid import UUID
 
 import pytest
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -511,3 +514,118 @@ async def test_what_json_would_change_inside(bound, stored, part):
     with pytest.raises(ValidationError):
         await diary.notes.aappend(Note(**part))
     assert await stored(diary.key) == before
+
+
+class Ticket(BaseModel):
+    """Has kinds of values that JSON tells apart by their text."""
+
+    number: UUID | str = ""
+    day: date | str = ""
+    wait: timedelta | int = 0
+    parts: tuple[int, ...] | str = ""
+
+
+class Sealed(Ticket):
+    """Takes no other types than its own."""
+
+    model_config = ConfigDict(strict=True)
+    at: datetime = datetime.min  # noqa: DTZ901
+    data: bytes = b""
+    price: Decimal = Decimal(0)
+    pair: tuple[int, int] = (0, 0)
+    members: frozenset[int] = frozenset()
+    by_day: dict[date, int] = {}
+
+
+class Envelope(BaseModel):
+    """Has one."""
+
+    ticket: Ticket | None = None
+    sealed: Sealed = Sealed()
+
+
+class Box(AtomicRedisModel):
+    """What they are in."""
+
+    ticket: Ticket = Ticket()
+    sealed: Sealed = Field(default_factory=Sealed)
+    many: list[Ticket] = []
+    named: dict[str, Sealed] = {}
+    pair: tuple[Sealed, int] = (Sealed(), 0)
+    envelope: Envelope = Envelope()
+    made: Annotated[Ticket, BeforeValidator(lambda value: value or Ticket(number="made"))] = Ticket()
+
+
+TICKET = Ticket(number=UUID(int=7), day=date(2026, 1, 2), wait=timedelta(1), parts=(1, 2))
+SEALED = Sealed(
+    **TICKET.__dict__,
+    at=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    data=b"\xff",
+    price=Decimal("1.10"),
+    pair=(1, 2),
+    members=frozenset({1}),
+    by_day={date(2026, 1, 1): 1},
+)
+
+
+async def test_plain_models_are_read_as_json(bound, stored, write):
+    """What a plain model holds is read as Pydantic reads JSON: by strict models, too, and of the same types."""
+    values = {
+        "ticket": TICKET,
+        "sealed": SEALED,
+        "many": [TICKET],
+        "named": {"a": SEALED},
+        "pair": (SEALED, 1),
+        "envelope": Envelope(ticket=TICKET, sealed=SEALED),
+    }
+    box = await Box(**values).save()
+    other = await Box().save()
+    await other.aupdate(**{name: values[name] for name in values if name not in ("many", "named")})
+    await other.many.aappend(TICKET)
+    await other.named.aset_item("a", SEALED)
+    third = await Box().save()
+    async with third.pipeline():
+        for name, value in values.items():
+            setattr(third, name, value)
+    assert await stored(box.key) == await stored(other.key) == await stored(third.key)
+    for key in (box.key, other.key, third.key):
+        again = await Box.get(key)
+        assert again == box
+        for found in (again.ticket, *again.many, again.envelope.ticket, again.sealed, again.named["a"]):
+            kinds = [type(value) for value in (found.number, found.day, found.wait, found.parts)]
+            assert kinds == [UUID, date, timedelta, tuple]
+        async with again.lock(save_at_end=True) as held:
+            held.sealed.price = Decimal(2)
+        assert (await again.load()).sealed.price == 2
+    await write(box.key, "$", {"made": None})
+    assert await Box.get(box.key) == Box(made=Ticket(number="made"))
+    with pytest.raises(ValidationError) as refused:
+        Box(sealed={"at": "2026-01-01"})
+    assert [error["loc"] for error in refused.value.errors()] == [("sealed", "at")]
+
+
+class Coin(BaseModel, frozen=True):
+    """Can be hashed, so that it would be shared as a default."""
+
+    value: int = 1
+    marks: tuple[str, ...] = ()
+
+
+async def test_defaults_that_can_be_hashed(bound, stored, write):
+    """Each document has a default of its own, wherever it stands, also where it is missing in what is read."""
+
+    class Purse(AtomicRedisModel):
+        coin: Coin = Coin()
+        pair: tuple[Coin, int] = (Coin(), 1)
+        many: dict[str, Coin] = {"a": Coin()}
+        made: list[Coin] = Field(default_factory=lambda: [Coin(value=2)])
+
+    one, other = await Purse().save(), await Purse().save()
+    assert await stored(one.key) == await stored(other.key) == Purse().model_dump(mode="json")
+    await write(one.key, "$", {})
+    one = await Purse.get(one.key)
+    assert one == other
+    for purse in (one, other):
+        places = [(found.key, found.field_path) for found in (purse.coin, purse.many["a"], purse.made[0])]
+        assert places == [(purse.key, path) for path in (".coin", ".many.a", ".made[0]")]
+    assert one.pair[0] is not other.pair[0]
