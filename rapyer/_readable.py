@@ -128,7 +128,8 @@ def keys_come_back(keys: Any, resolved: Callable[[Any], Any]) -> bool:
     """Whether what JSON makes of the keys of a dict can be read, as far as their type tells."""
     keys = resolved(keys) or keys
     kind = keys["type"]
-    if "serialization" in keys:
+    writes = keys.get("serialization")
+    if writes is not None and not getattr(writes.get("function"), "__module__", "").startswith("pydantic."):
         return True  # the user says how
     if kind in ("enum", "literal"):
         return _listed_keys_come_back(keys)
@@ -138,6 +139,22 @@ def keys_come_back(keys: Any, resolved: Callable[[Any], Any]) -> bool:
     if kind in ("function-after", "default"):
         return keys_come_back(keys["schema"], resolved)
     return kind not in _UNREADABLE_KEYS
+
+
+def has_keys_of(schema: Any, kind: str) -> bool:
+    """Whether a dict in a schema has keys of a kind; models are their own business."""
+    if schema["type"] == "dict" and schema.get("keys_schema", {}).get("type") == kind:
+        return True
+    found = False
+
+    def look(inner: Any) -> Any:
+        nonlocal found
+        found = found or has_keys_of(inner, kind)
+        return inner
+
+    for part in () if schema["type"] == "model" else PARTS:
+        changed_parts(schema.get(part), look)
+    return found
 
 
 def _listed_keys_come_back(keys: Any) -> bool:

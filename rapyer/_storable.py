@@ -27,6 +27,7 @@ from rapyer._readable import (
     changed_parts,
     comes_back,
     exact_inside,
+    has_keys_of,
     hashable,
     keys_come_back,
     whole_minutes,
@@ -61,7 +62,11 @@ def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, bas
     _mark_validators(found)
     fields = _model_fields(found)
     for name, field in (fields or {}).items():
-        reworked = rework(field["schema"], handler, base, f"{cls.__name__}.{name}")
+        place = f"{cls.__name__}.{name}"
+        reworked = rework(field["schema"], handler, base, place)
+        # As numbers, which Pydantic does not read where they are keys.
+        if cls.model_config.get("ser_json_timedelta") == "float" and has_keys_of(reworked, "timedelta"):
+            raise unstorable(place)
         field["schema"] = reworked if field.get("serialization_exclude") else hashable(reworked)
     return schema
 

@@ -149,6 +149,26 @@ def test_kinds_of_keys_that_are_not_read_back(keys):
         class Grid(AtomicRedisModel):
             cells: dict[keys, int]
 
+    with pytest.raises(UsageError, match=r"Values\.cells"):
+
+        class Values(AtomicRedisModel):
+            model_config = ConfigDict(use_enum_values=True)
+            cells: dict[keys, int]
+
+
+@pytest.mark.parametrize("shape", [dict[timedelta, int], list[dict[timedelta, int]], Optional[dict[timedelta, int]]])
+def test_keys_that_an_option_makes_numbers(shape):
+    """So are spans of time that the model's options have written as numbers; as text they may be keys."""
+
+    class Spans(AtomicRedisModel):
+        waits: shape
+
+    with pytest.raises(UsageError, match=r"Counted\.waits"):
+
+        class Counted(AtomicRedisModel):
+            model_config = ConfigDict(ser_json_timedelta="float")
+            waits: shape
+
 
 async def test_keys_of_any_kind(bound, stored, client):
     """Keys that may be anything are text, and keys of several kinds come back as they are; others are refused."""
