@@ -76,7 +76,11 @@ def hashable(schema: Any, *, member: bool = False) -> Any:
     if kind == "dict" and (check := _key_check(result.get("keys_schema", core_schema.any_schema()))) is not None:
         keys = result.get("keys_schema", core_schema.any_schema())
         checked = core_schema.no_info_after_validator_function(check, keys, metadata=dict(OWN))
-        result["keys_schema"] = core_schema.json_or_python_schema(keys, checked)
+        # What is strict is never asked here, only written by: it refuses what was put in unseen.
+        read = (
+            core_schema.lax_or_strict_schema(keys, core_schema.str_schema(), strict=False) if check is _text else keys
+        )
+        result["keys_schema"] = core_schema.json_or_python_schema(read, checked)
     return result
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Optional
 
 import pytest
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, SecretStr, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from rapyer import AtomicRedisModel
 from rapyer.errors import UsageError
@@ -210,6 +211,12 @@ async def test_keys_of_any_kind(bound, stored, client):
     async with board.pipeline():
         with pytest.raises(ValidationError):
             board.named = {1: 1}
+    assert await stored(board.key) == before
+    board.named[1] = 1
+    with pytest.raises(PydanticSerializationError):
+        await board.save()
+    with pytest.raises(PydanticSerializationError):
+        await board.duplicate()
     assert await stored(board.key) == before
     assert len(await client.keys("*")) == 1
 
