@@ -56,7 +56,7 @@ def full_key(prefix: str, key_or_pk: str) -> str:
 
 
 def text(given: Any) -> str:
-    """Return what stands in a key, if it is text.
+    """Return what stands in a key, if it is text: of a member of an enumeration of texts its value.
 
     Raises:
         TypeError: it is not.
@@ -64,7 +64,7 @@ def text(given: Any) -> str:
     if not isinstance(given, str):
         msg = f"keys, and the names of locks, are text, not {type(given).__name__}"
         raise TypeError(msg)
-    return given
+    return given if given.__class__ is str else str.__str__(given)  # others may write themselves in another way
 
 
 def pk_of(prefix: str, key: str) -> str:

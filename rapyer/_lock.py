@@ -78,7 +78,7 @@ class Lock:
         elif not is_seconds(lease):
             msg = f"lease of lock {action!r} cannot be {lease!r}: give seconds, at least 0.001 and less than 1e14"
             raise UsageError(msg)
-        self.place = _place(key, action, lease, config.ttl if config.refresh_ttl else None)
+        self.place = _place(key, _keys.text(action), lease, config.ttl if config.refresh_ttl else None)
 
     @property
     def lock_key(self) -> str:
@@ -251,7 +251,7 @@ def _cancelling(task: Any) -> int:
 
 @lru_cache(maxsize=1024)
 def _place(key: str, action: str, lease: float, ttl: float | None) -> Place:
-    if not _codec.is_whole(_keys.text(action)):
+    if not _codec.is_whole(action):
         msg = f"a lock cannot be called {action!r}: {_codec.HALF}"
         raise UsageError(msg)
     lock_key, queue_key = _keys.lock_key(key, action), _keys.queue_key(key, action)

@@ -7,7 +7,8 @@ from enum import Enum
 import pytest
 
 import rapyer
-from rapyer import AtomicRedisModel
+from rapyer import AtomicRedisModel, _keys, _lock
+from rapyer.fields import Key
 
 
 class Color(str, Enum):
@@ -95,6 +96,34 @@ async def test_a_lock(bound, stored, key):
     async with stock.lock(save_at_end=True):
         stock.counts[key] = 3
     assert (await stored(stock.key))["counts"] == {"red": 3}
+
+
+@KEYS
+@pytest.mark.parametrize("others_first", [False, True])
+async def test_the_name_of_a_lock(bound, key, others_first):
+    """A lock that is called so is that of the text, whichever of the two a process asked for first."""
+    stock = await Stock().save()
+    names = ["red", key] if others_first else [key, "red"]
+    _lock._place.cache_clear()  # as in a new process
+    for name in names:
+        async with stock.lock(name):
+            assert await bound.exists(_keys.lock_key(stock.key, "red")) == 1
+
+
+class Shelf(AtomicRedisModel):
+    """Known by its color."""
+
+    color: Key[Color] = Color.RED
+
+
+@KEYS
+async def test_the_key_of_a_document(bound, key):
+    """A document is found by such a key, as it is by the text."""
+    shelf = await Shelf().save()
+    assert (await Shelf.get(key)).key == shelf.key == "Shelf:red"
+    async with Shelf.lock_from_key(key) as mine:
+        assert mine.key == shelf.key
+    assert await Shelf.delete_by_key(key)
 
 
 class Door(AtomicRedisModel):
