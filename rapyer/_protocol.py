@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from rapyer import _log
 from rapyer._dispatch import Where
 from rapyer._tasks import heard
-from rapyer.errors import OutcomeUnknown, RapyerError, ServerError
+from rapyer.errors import OutcomeUnknown, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds before a release that the server refused is sent again.
 BUSY_PAUSE = 0.1
+#: Tickets left in the queue that are remembered, at most.
+MOST_OVERDUE = 1024
 #: A lock that was given: token, fencing number, document.
 Given: TypeAlias = "tuple[bytes, bytes, bytes]"
 #: What asking for a lock gives: milliseconds until the holder's lease ends, and what was given to whom, if anything.
@@ -49,11 +51,15 @@ class LockScripts:
     Args:
         caller: what calls scripts.
         channel: gives the channel on which those are woken here who wait for a lock of this document, or with this key.
+
+    Attributes:
+        overdue: by their tokens, what sends those releases again that could not take a ticket out of the queue.
     """
 
     def __init__(self, caller: Dispatcher, channel: Callable[[str], str]) -> None:
         self._caller = weakref.ref(caller)
         self._channel = channel
+        self.overdue: dict[str, Callable[[], Releasing]] = {}
 
     def acquire(self, place: Place, token: str, info: str, ticket: str) -> asyncio.Future[Answer]:
         """Take a lock or queue for it."""
@@ -142,6 +148,8 @@ class Releasing:
 
     def __init__(self, scripts: LockScripts, place: Place, release: tuple[str, str, str, Heir]) -> None:
         self.place = place
+        self._release = release
+        self._scripts = scripts
         self._again = partial(scripts.release, place, *release)
         self._answer = self._first()
 
@@ -174,15 +182,25 @@ class Releasing:
                 return doubtful, given[0] if given else None
             answer = asyncio.ensure_future(self._again())
 
+    def is_overdue(self) -> None:
+        """Have it remembered that this failed, if it leaves a ticket behind: the lock will be given to that."""
+        token, _, ticket, _ = self._release
+        if ticket:
+            overdue = self._scripts.overdue
+            if len(overdue) >= MOST_OVERDUE:
+                del overdue[next(iter(overdue))]
+            overdue[token] = partial(Releasing, self._scripts, self.place, self._release)
+
 
 def _where(key: str, operation: Operation) -> Where:
     return Where(key, operation.path, inside=operation.inside)
 
 
 @contextmanager
-def lease_may_end(place: Place) -> Iterator[None]:
+def lease_may_end(releasing: Releasing) -> Iterator[None]:
     """Let a lock that cannot be given back end with its lease, and say so."""
     try:
         yield
-    except (RapyerError, RedisError, OSError) as error:
-        _log.lock_not_returned(place.key, place.action, error)
+    except Exception as error:  # noqa: BLE001 - a credential provider may raise anything
+        releasing.is_overdue()
+        _log.lock_not_returned(releasing.place.key, releasing.place.action, error)

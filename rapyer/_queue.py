@@ -19,15 +19,12 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
-
 from rapyer._census import Census
 from rapyer._group import TURNS, Group
 from rapyer._protocol import NOT_HELD, LockScripts, lease_may_end
 from rapyer._renewal import Renewals
 from rapyer._tasks import Errands, a_while
 from rapyer._wakes import Wakes
-from rapyer.errors import RapyerError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Sequence
@@ -165,7 +162,7 @@ class Queues:
             if self._waiting.get(group.token) is group:
                 group.again, (token, ticket, answer) = True, self._asking(group, group.first(), queue=True)
                 self._answered(group, token, ticket, await answer)
-        except (RapyerError, RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - as in `Wake._run`
             group.fail(error)
 
     def _asking(self, group: Group, first: Waiter | None, *, queue: bool) -> Asked:
@@ -205,10 +202,10 @@ class Queues:
         """Take a message: token, fence, document. Without a document there is something to ask for."""
         token, *rest = message.split(b"\n", 2)
         group = self._waiting.get(token.decode(errors="replace"))
-        if group is None or len(rest) < 2:  # noqa: PLR2004 - number and document
-            return  # who left meanwhile has said so to the server, which passes the lock on
+        if len(rest) < 2:  # noqa: PLR2004 - number and document
+            return
         fence, text = rest
-        if text:
+        if text or group is None:
             self._granted(token, fence, text)
         else:
             self._ask_later(group)
@@ -235,8 +232,10 @@ class Queues:
         return {self._wakes.channel(group.place.key) for group in self._waiting.values()}
 
     def _granted(self, token: bytes, fence: bytes, text: bytes) -> None:
-        group = self._waiting.get(token.decode())
-        if group is None:
+        group = self._waiting.get(name := token.decode(errors="replace"))
+        if group is None:  # who left meanwhile has said so to the server, which passes the lock on, or could not say it
+            if name in self._scripts.overdue:
+                self._start(self._see_to(self._scripts.overdue.pop(name)()))
             return
         waiter = group.first()
         if waiter is None:
@@ -305,7 +304,7 @@ class Queues:
         return self._start(self._see_to(self._scripts.releasing(place, token, ticket, nobody)))
 
     async def _see_to(self, releasing: Releasing) -> None:
-        with lease_may_end(releasing.place):
+        with lease_may_end(releasing):
             doubtful, given = await releasing.outcome()
             if doubtful:
                 self._look_after(releasing.place.lock_key)

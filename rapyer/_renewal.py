@@ -15,13 +15,10 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from redis.exceptions import RedisError
-
 from rapyer import _session
 from rapyer._dispatch import Where
 from rapyer._keys import hash_slot
 from rapyer._tasks import Errands
-from rapyer.errors import RapyerError
 
 if TYPE_CHECKING:
     from rapyer._dispatch import Dispatcher
@@ -131,7 +128,7 @@ class _Cohort:
             arguments += ("fence", str(lock.fence)) if entered else ("owner", token)
             arguments.append(self._milliseconds)
         try:
-            with suppress(RapyerError, RedisError, OSError):  # it is tried again in a third of a lease
+            with suppress(Exception):  # it is tried again in a third of a lease
                 alive = await caller.script("lock.renew", keys, arguments, lambda index: Where(keys[index]))
                 self._answered(batch, alive)
         finally:

@@ -488,6 +488,78 @@ async def test_a_provider_of_passwords_that_fails(private):
     await direct.aclose()
 
 
+async def test_a_provider_of_passwords_that_fails_when_it_is_asked_again(private):
+    """Nor does a waiter hang that asks on a new connection as the lease it knew of ends, while it is listening."""
+    provider = Refuses()
+    direct = Redis.from_url(private.url)
+    client = Redis.from_url(private.url, credential_provider=provider, retry=Retry(NoBackoff(), 0))
+    cls = bound_to(client)
+    doc = await cls().save()
+    lock_key = _keys.lock_key(doc.key, "default")
+    await direct.hset(lock_key, "owner", "another")
+    await direct.pexpire(lock_key, 500)
+    waiter = asyncio.create_task(enter(cls, doc.key))
+    await queued(direct, doc)
+    provider.works = False
+    await direct.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    with pytest.raises(KeyError, match="vault"):
+        await asyncio.wait_for(waiter, 5)
+    await rapyer.teardown_rapyer()
+    await client.aclose()
+    await direct.aclose()
+
+
+async def test_a_provider_of_passwords_that_fails_when_a_lock_is_given_back(private, caplog):
+    """The lock ends with its lease, which is told like any other failure, and no task ends with an error unheard."""
+    provider, faults = Refuses(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    direct = Redis.from_url(private.url)
+    client = Redis.from_url(private.url, credential_provider=provider, retry=Retry(NoBackoff(), 0))
+    doc = await bound_to(client)().save()
+
+    async def section():
+        async with doc.lock(lease=0.6):
+            provider.works = False
+            await direct.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await asyncio.sleep(0.3)  # it cannot be renewed either
+
+    with pytest.raises(KeyError, match="vault"):
+        await section()
+    gc.collect()
+    assert "lock_not_returned" in [record.rapyer["event"] for record in caplog.records if record.name == "rapyer"]
+    assert faults == []
+    await rapyer.teardown_rapyer()
+    await client.aclose()
+    await direct.aclose()
+
+
+@pytest.mark.parametrize("size", [1, 2_000_000])
+async def test_a_ticket_that_could_not_be_taken_out(private, size):
+    """Who leaves while Redis cannot be reached is given the lock later, and passes it on at once, not after a lease."""
+    provider = Refuses()
+    direct = Redis.from_url(private.url)
+    client = Redis.from_url(private.url, credential_provider=provider, retry=Retry(NoBackoff(), 0))
+    cls, other = bound_to(client), bound_to(direct)
+    doc = await cls(data=b"x" * size).save()
+    queue_key = _keys.queue_key(doc.key, "default")
+    async with other.lock_from_key(doc.key, lease=30):
+        leaving = start(cls, doc, 2, lease=30) + start(cls, doc, lease=31)
+        await queued(direct, doc, 2)
+        provider.works = False
+        await direct.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        assert await direct.llen(queue_key) == 2
+        provider.works = True
+    assert (await asyncio.wait_for(enter(other, doc.key), 5)).key == doc.key
+    assert await direct.keys("rapyer:*") == []
+    assert not _lock.queues(client)._scripts.overdue
+    await rapyer.teardown_rapyer()
+    await client.aclose()
+    await direct.aclose()
+
+
 def test_waiters_are_counted_as_the_program_ends(stack, caplog):
     """The note of how many wait, which is sent after a while, may fall due at any moment, the very last included."""
     loop = asyncio.new_event_loop()
