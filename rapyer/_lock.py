@@ -216,6 +216,8 @@ class Lock:
             LockLost: the lock is held no more; nothing was written.
             KeyNotFound: the document is gone.
         """
+        if self._lost:  # the body went on; should the server have the lock again, others were inside meanwhile
+            raise LockLost(self.place.key, self.place.action)
         if changes and document._key_fields and not document._is_under(self.place.key):
             msg = f"the block changed the key of {self.place.key!r}: save() or duplicate() a copy instead"
             raise UsageError(msg)

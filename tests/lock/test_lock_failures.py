@@ -204,6 +204,30 @@ async def test_a_lost_lock_ends_the_body(clean, doc):
         await holder
 
 
+@pytest.mark.parametrize("changes", [True, False])
+async def test_a_loss_is_a_loss_when_the_lock_comes_back(clean, doc, changes):
+    """A body that goes on when it is told saves nothing, even if the server has the lock again, and ends in LockLost."""
+    lock_key = _keys.lock_key(doc.key, "default")
+
+    async def stubborn():
+        async with doc.lock(save_at_end=True, lease=0.3):
+            doc.n += changes
+            await clean.persist(lock_key)
+            await clean.rename(lock_key, f"{lock_key}:aside")
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                await clean.rename(f"{lock_key}:aside", lock_key)
+
+    task = asyncio.create_task(stubborn())
+    with pytest.raises(LockLost):
+        await asyncio.wait_for(task, 5)
+    assert getattr(task, "cancelling", int)() == 0
+    assert (await Doc.get(doc.key)).n == 0
+    async with doc.lock(timeout=1):
+        pass
+
+
 async def test_a_cancellation_is_not_taken_for_a_loss(clean, doc):
     """Somebody else's cancel stays a CancelledError."""
     inside = asyncio.Event()
