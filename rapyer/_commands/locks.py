@@ -84,7 +84,7 @@ async def _lock_names(caller: Dispatcher, node: Lane, pattern: str) -> set[str]:
     while True:
         words = ("SCAN", cursor, "MATCH", pattern, "COUNT", str(SCAN_COUNT), "TYPE", "hash")
         cursor, page = await caller.command(*words, at=node)
-        found.update(name.decode() for name in page)
+        found.update(name.decode(errors="replace") for name in page)
         if cursor == b"0":
             return found
 

@@ -6,7 +6,7 @@ import socket
 import sys
 
 import pytest
-from lock_waiters import counted
+from lock_waiters import counted, until
 from lock_worker import Doc
 
 from rapyer import _keys
@@ -48,6 +48,18 @@ async def test_the_table(clean, doc, other, stack):
     assert first.split()[-1] == "0"
 
 
+async def test_a_note_of_nobody_is_taken_off(clean, doc, other):
+    """A lock that is handed on for ever does not collect the processes that once waited for it."""
+    lock_key = _keys.lock_key(doc.key, "edit")
+    async with doc.lock("edit"):
+        waiters = [asyncio.create_task(wait(cls, doc)) for cls in (Doc, other)]
+        await counted(clean, doc, 2, "edit")
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.gather(*waiters, return_exceptions=True)
+        await until(lambda: clean.hkeys(lock_key), [b"owner", b"fence", b"info"])
+
+
 async def test_waiters_that_died_are_not_counted(clean, doc, workers, stack):
     """Neither those whose process is gone, once the holder's own are known."""
     async with doc.lock():
@@ -66,6 +78,7 @@ async def test_other_keys_are_no_locks(clean, client, stack):
     """Keys of other programs, or half a lock, are left out."""
     await client.hset("rapyer:{x}:lock:nonsense", "a", "b")
     await client.hset(_keys.lock_key("User:1", "x"), "a", "b")
+    await client.hset(b"rapyer:{\xff}:lock:1:\xff:y", "owner", "text")
     await client.set("rapyer:{x}:lock:1:x:y", "text")
     assert (await run(stack.url))[1] == "no locks are held\n"
     await client.flushdb()

@@ -9,5 +9,5 @@
 
 local lock, field, waiting = KEYS[1], "waits:" .. take(), take()
 if redis.call("HEXISTS", lock, "owner") == 0 then return 0 end
-redis.call("HSET", lock, field, waiting)
+if waiting == "0" then redis.call("HDEL", lock, field) else redis.call("HSET", lock, field, waiting) end
 return 1
