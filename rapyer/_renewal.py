@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: How many locks are renewed by one script call: bounds how long the server is busy.
 BATCH = 500
+#: How many leases are kept, or twice as many as are in use, though none of their locks is left.
+MOST_LEASES = 64
 
 
 class Renewable(Protocol):
@@ -52,11 +54,14 @@ class Renewals:
     def __init__(self, caller: Dispatcher) -> None:
         self._caller = weakref.ref(caller)
         self._cohorts: dict[float, _Cohort] = {}
+        self._most = MOST_LEASES
 
     def add(self, token: str, lock: Renewable, lease: float) -> None:
         """Renew this lock from now on; `lease` is in seconds."""
         cohort = self._cohorts.get(lease)
         if cohort is None:
+            if len(self._cohorts) >= self._most:
+                self._clear()
             cohort = self._cohorts[lease] = _Cohort(self, lease)
         cohort.locks[token] = lock
 
@@ -65,6 +70,12 @@ class Renewals:
         cohort = self._cohorts.get(lease)
         if cohort is not None:
             cohort.locks.pop(token, None)
+
+    def _clear(self) -> None:
+        """Let go of all cohorts without locks: where leases are computed, each is asked for once."""
+        for cohort in [cohort for cohort in self._cohorts.values() if not cohort.locks]:
+            cohort.stop()
+        self._most = max(MOST_LEASES, 2 * len(self._cohorts))
 
     def forget(self, lease: float) -> None:
         """Let go of a cohort without locks."""
@@ -91,11 +102,16 @@ class _Cohort:
         self._schedule()
 
     def _schedule(self) -> None:
-        self._loop.call_later(self._lease / 3, self._start)
+        self._timer = self._loop.call_later(self._lease / 3, self._start)
+
+    def stop(self) -> None:
+        """Wait for no more locks."""
+        self._timer.cancel()
+        self._renewals.forget(self._lease)
 
     def _start(self) -> None:
         if not self.locks:
-            self._renewals.forget(self._lease)
+            self.stop()
             return
         self._give_up()
         now, caller = self._loop.time(), self._renewals.caller

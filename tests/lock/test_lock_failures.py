@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 import rapyer
 import redis_stack
-from rapyer import _keys, _queue
+from rapyer import _keys, _lock, _queue
 from rapyer.errors import LockLost, LockTimeout, OutcomeUnknown, RapyerError, ServerError, UsageError
 
 
@@ -258,6 +258,17 @@ async def test_renewal_ends_with_the_last_lock(clean, doc, calls):
 
 
 @pytest.mark.one_server("each primary is asked by itself")
+async def test_leases_that_are_never_asked_for_again(clean, doc):
+    """Of leases that are computed, each another one, next to nothing is kept; locks that are held are renewed."""
+    async with doc.lock("held", lease=0.6) as mine:
+        for number in range(1000):
+            async with doc.lock(lease=1000 + number / 1000):
+                pass
+        assert len(_lock.queues(clean).renewals._cohorts) < 200
+        await asyncio.sleep(0.9)
+        await mine.aupdate(n=1)
+
+
 async def test_many_locks_are_renewed_together(clean, calls):
     """A thousand locks cost two calls a third of a lease."""
     docs = await Doc().duplicate_many(1000)
