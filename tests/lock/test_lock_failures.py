@@ -206,7 +206,7 @@ async def test_a_lost_lock_ends_the_body(clean, doc):
 
 @pytest.mark.parametrize("changes", [True, False])
 async def test_a_loss_is_a_loss_when_the_lock_comes_back(clean, doc, changes):
-    """A body that goes on when it is told saves nothing, even if the server has the lock again, and ends in LockLost."""
+    """A body that goes on when it is told saves nothing, even if the server has the lock again: LockLost."""
     lock_key = _keys.lock_key(doc.key, "default")
 
     async def stubborn():
