@@ -153,10 +153,8 @@ def test_only_dispatch_talks_to_redis():
         "_combine",
         "_dispatch",
         "_loops",
-        "_renewal",
         "_protocol",
         "_wakes",
-        "_queue",
         "_setup",
     }
 
