@@ -257,7 +257,6 @@ async def test_renewal_ends_with_the_last_lock(clean, doc, calls):
     assert await calls() == 0
 
 
-@pytest.mark.one_server("each primary is asked by itself")
 async def test_leases_that_are_never_asked_for_again(clean, doc):
     """Of leases that are computed, each another one, next to nothing is kept; locks that are held are renewed."""
     async with doc.lock("held", lease=0.6) as mine:
@@ -269,6 +268,7 @@ async def test_leases_that_are_never_asked_for_again(clean, doc):
         await mine.aupdate(n=1)
 
 
+@pytest.mark.one_server("each primary is asked by itself")
 async def test_many_locks_are_renewed_together(clean, calls):
     """A thousand locks cost two calls a third of a lease."""
     docs = await Doc().duplicate_many(1000)
