@@ -88,7 +88,7 @@ def _say(level: int, message: str, *words: object, extra: dict[str, Any]) -> Non
     """Log; a handler or filter that raises, which is the program's own, harms nobody who waits for an answer."""
     try:
         logger.log(level, message, *words, extra=extra, stacklevel=2)
-    except Exception:  # noqa: BLE001 - whatever it is
+    except Exception:  # noqa: BLE001 - the program's own handler may raise anything
         if logging.raiseExceptions:  # as `logging` itself tells of what its own handlers meet
             traceback.print_exc()
 

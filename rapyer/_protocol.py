@@ -182,8 +182,8 @@ class Releasing:
                 return doubtful, given[0] if given else None
             answer = asyncio.ensure_future(self._again())
 
-    def is_overdue(self) -> None:
-        """Have it remembered that this failed, if it leaves a ticket behind: the lock will be given to that."""
+    def remember_ticket(self) -> None:
+        """Remember the ticket that this could not take out of the queue, if any: the lock will be given to it."""
         token, _, ticket, _ = self._release
         if ticket:
             overdue = self._scripts.overdue
@@ -202,5 +202,5 @@ def lease_may_end(releasing: Releasing) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a credential provider may raise anything
-        releasing.is_overdue()
+        releasing.remember_ticket()
         _log.lock_not_returned(releasing.place.key, releasing.place.action, error)

@@ -162,7 +162,7 @@ class Queues:
             if self._waiting.get(group.token) is group:
                 group.again, (token, ticket, answer) = True, self._asking(group, group.first(), queue=True)
                 self._answered(group, token, ticket, await answer)
-        except Exception as error:  # noqa: BLE001 - as in `Wake._run`
+        except Exception as error:  # noqa: BLE001 - a credential provider may raise anything
             group.fail(error)
 
     def _asking(self, group: Group, first: Waiter | None, *, queue: bool) -> Asked:

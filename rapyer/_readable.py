@@ -25,7 +25,7 @@ from pydantic_core import (
 from rapyer import _codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: Marks validators that are made here and that defaults have to pass.
 RELINKS = {"rapyer": "relinks"}
@@ -49,39 +49,60 @@ PARTS = (
 )
 
 
-def changed_parts(part: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a part of a schema with all schemas in it changed."""
+def with_parts(schema: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a schema with all schemas that are directly inside changed."""
+    return {**schema, **{part: _changed(schema[part], change) for part in PARTS if part in schema}}
+
+
+def _changed(part: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(part, dict) and isinstance(part.get("type"), str):
         return change(part)
     if isinstance(part, dict):
-        return {key: changed_parts(item, change) for key, item in part.items()}
+        return {key: _changed(item, change) for key, item in part.items()}
     if isinstance(part, list):
-        return [changed_parts(item, change) for item in part]
+        return [_changed(item, change) for item in part]
     if isinstance(part, tuple):
-        return (changed_parts(part[0], change), *part[1:])
+        return (_changed(part[0], change), *part[1:])
     return part
 
 
-def hashable(schema: Any, *, member: bool = False) -> Any:
-    """Refuse, among members of sets that may be anything, what JSON gives back as a list or dict: no set has those."""
+def inner_schemas(schema: Any) -> Iterator[Any]:
+    """Yield all schemas that are directly inside one."""
+    for part in PARTS:
+        yield from _schemas(schema.get(part))
+
+
+def _schemas(part: Any) -> Iterator[Any]:
+    if isinstance(part, dict) and isinstance(part.get("type"), str):
+        yield part
+    elif isinstance(part, (dict, list, tuple)):
+        for item in part.values() if isinstance(part, dict) else part:
+            yield from _schemas(item)
+
+
+def readable(schema: Any, *, member: bool = False) -> Any:
+    """Refuse what could not be a member of a set, or a key of a dict, when it is read, where the type does not tell."""
     kind = schema["type"]
     if member and kind == "any":
         return core_schema.no_info_after_validator_function(_no_collection, schema, metadata=dict(RELINKS))
     has_members = kind in ("set", "frozenset")
     member = has_members or (member and kind in ("tuple", "nullable", "union", "default"))
     result = {"items_schema": core_schema.any_schema(), **schema} if has_members else dict(schema)
-    for part in PARTS:
-        if part in result and kind != "model":
-            result[part] = changed_parts(result[part], lambda inner: hashable(inner, member=member))
-    if kind == "dict" and (check := _key_check(result.get("keys_schema", core_schema.any_schema()))) is not None:
-        keys = result.get("keys_schema", core_schema.any_schema())
-        checked = core_schema.no_info_after_validator_function(check, keys, metadata=dict(OWN))
-        # What is strict is never asked here, only written by: it refuses what was put in unseen.
-        read = (
-            core_schema.lax_or_strict_schema(keys, core_schema.str_schema(), strict=False) if check is _text else keys
-        )
-        result["keys_schema"] = core_schema.json_or_python_schema(read, checked)
+    if kind != "model":
+        result = with_parts(result, lambda inner: readable(inner, member=member))
+    if kind == "dict":
+        result["keys_schema"] = _readable_keys(result.get("keys_schema", core_schema.any_schema()))
     return result
+
+
+def _readable_keys(keys: Any) -> Any:
+    check = _key_check(keys)
+    if check is None:
+        return keys
+    checked = core_schema.no_info_after_validator_function(check, keys, metadata=dict(OWN))
+    if check is _text:  # what is strict is never asked here, only written by: it refuses what was put in unseen
+        keys = core_schema.lax_or_strict_schema(keys, core_schema.str_schema(), strict=False)
+    return core_schema.json_or_python_schema(keys, checked)
 
 
 def _key_check(keys: Any) -> Callable[[Any], Any] | None:
@@ -147,18 +168,10 @@ def keys_come_back(keys: Any, resolved: Callable[[Any], Any]) -> bool:
 
 def has_keys_of(schema: Any, kind: str) -> bool:
     """Whether a dict in a schema has keys of a kind; models are their own business."""
-    if schema["type"] == "dict" and schema.get("keys_schema", {}).get("type") == kind:
-        return True
-    found = False
-
-    def look(inner: Any) -> Any:
-        nonlocal found
-        found = found or has_keys_of(inner, kind)
-        return inner
-
-    for part in () if schema["type"] == "model" else PARTS:
-        changed_parts(schema.get(part), look)
-    return found
+    if schema["type"] == "model":
+        return False
+    here = schema["type"] == "dict" and schema.get("keys_schema", {}).get("type") == kind
+    return here or any(has_keys_of(inner, kind) for inner in inner_schemas(schema))
 
 
 def _listed_keys_come_back(keys: Any) -> bool:

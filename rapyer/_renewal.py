@@ -144,7 +144,9 @@ class _Cohort:
             arguments += ("fence", str(lock.fence)) if entered else ("owner", token)
             arguments.append(self._milliseconds)
         try:
-            with suppress(Exception):  # it is tried again in a third of a lease
+            with suppress(
+                Exception
+            ):  # whatever a credential provider raises, too: it is tried again in a third of a lease
                 alive = await caller.script("lock.renew", keys, arguments, lambda index: Where(keys[index]))
                 self._answered(batch, alive)
         finally:

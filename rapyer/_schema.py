@@ -197,13 +197,18 @@ class Restrictions:
         deep: fields with a restriction anywhere inside, nested models included.
     """
 
-    def __init__(self, cls: type[BaseModel]) -> None:
-        model, fields, definitions = _model(cls)
+    def __init__(self, schemas: dict[str, Any], definitions: list[Any], *, text: bool) -> None:
         self._known = {item["ref"]: item for item in definitions}
-        self._text = _restricts_text(model)
-        schemas = {name: field["schema"] for name, field in fields["fields"].items()}
+        self._text = text
         self.levels = {name: levels for name, schema in schemas.items() if any(levels := self._levels(schema))}
         self.deep = frozenset(name for name, schema in schemas.items() if self._anywhere(schema, set()))
+
+    @classmethod
+    def of(cls, model: type[BaseModel]) -> Restrictions:
+        """Return those of a model."""
+        schema, fields, definitions = _model(model)
+        schemas = {name: field["schema"] for name, field in fields["fields"].items()}
+        return cls(schemas, definitions, text=_restricts_text(schema))
 
     def _levels(self, schema: Any) -> list[bool]:
         levels: list[bool] = []
@@ -327,9 +332,7 @@ def _parts(schema: Any) -> Iterator[tuple[str, Any]]:
 def restricts(adapter: TypeAdapter[list[Any]]) -> bool:
     """Whether elements are held to more than their plain types, at any level, models in them included."""
     schema, definitions = _opened(adapter.core_schema)
-    looking = Restrictions.__new__(Restrictions)
-    looking._known, looking._text = {item["ref"]: item for item in definitions}, False
-    return looking._anywhere(schema, set())
+    return bool(Restrictions({"": schema}, definitions, text=False).deep)
 
 
 def element_reader(adapter: TypeAdapter[list[Any]], config: Any) -> SchemaValidator:

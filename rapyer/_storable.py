@@ -22,16 +22,16 @@ from rapyer._linked import linked_class, linked_default, register, relink, templ
 from rapyer._readable import (
     MODEL,
     OWN,
-    PARTS,
     RELINKS,
-    changed_parts,
     comes_back,
     exact_inside,
     has_keys_of,
-    hashable,
+    inner_schemas,
     keys_come_back,
+    readable,
     whole_minutes,
     whole_text,
+    with_parts,
 )
 from rapyer.errors import UsageError
 
@@ -49,7 +49,7 @@ class Storable:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """Rework the schema Pydantic makes."""
         change = _inside_set if self.inside_set else rework
-        return hashable(change(handler(source), handler, self.base, str(source)), member=self.inside_set)
+        return readable(change(handler(source), handler, self.base, str(source)), member=self.inside_set)
 
 
 def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
@@ -67,7 +67,7 @@ def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, bas
         # As numbers, which Pydantic does not read where they are keys.
         if cls.model_config.get("ser_json_timedelta") == "float" and has_keys_of(reworked, "timedelta"):
             raise unstorable(place)
-        field["schema"] = reworked if field.get("serialization_exclude") else hashable(reworked)
+        field["schema"] = reworked if field.get("serialization_exclude") else readable(reworked)
     return schema
 
 
@@ -133,11 +133,7 @@ def rework(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: st
 
 
 def _rework_parts(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
-    result = dict(schema)
-    for part in PARTS:
-        if part in result:
-            result[part] = changed_parts(result[part], lambda inner: rework(inner, handler, base, name))
-    return result
+    return with_parts(schema, lambda inner: rework(inner, handler, base, name))
 
 
 def _bounded(schema: Any, *_: Any) -> Any:
@@ -188,11 +184,7 @@ def _uniform(schema: Any) -> Any:
     change = _UNIFORM.get(schema["json_schema"]["type"] if kind == "json-or-python" else kind)
     if change is not None:
         return core_schema.no_info_after_validator_function(change, schema, metadata=dict(RELINKS))
-    result = dict(schema)
-    for part in PARTS:
-        if part in result and kind != "model":
-            result[part] = changed_parts(result[part], _uniform)
-    return result
+    return schema if kind == "model" else with_parts(schema, _uniform)
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -269,7 +261,7 @@ def _as_python(schema: Any) -> Any:
     """
     if schema.get("metadata") == MODEL:
         return schema["python_schema"]
-    return {**schema, **{part: changed_parts(schema[part], _as_python) for part in PARTS if part in schema}}
+    return with_parts(schema, _as_python)
 
 
 def _model_class(schema: Any) -> type[Any] | None:
@@ -298,13 +290,8 @@ def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name
     return {**schema, **({"default": template_of(schema["default"], base)} if "default" in schema else {})}
 
 
-def _is_marked(part: Any, mark: Any) -> bool:
-    if isinstance(part, dict):
-        if part.get("metadata") == mark:
-            return True
-        parts = (part[name] for name in PARTS if name in part) if isinstance(part.get("type"), str) else part.values()
-        return any(_is_marked(inner, mark) for inner in parts)
-    return isinstance(part, (list, tuple)) and any(_is_marked(inner, mark) for inner in part)
+def _is_marked(schema: Any, mark: Any) -> bool:
+    return schema.get("metadata") == mark or any(_is_marked(inner, mark) for inner in inner_schemas(schema))
 
 
 def _unstorable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001

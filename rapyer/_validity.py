@@ -57,7 +57,7 @@ class Rules:
 
     @cached_property
     def _restrictions(self) -> Restrictions:
-        return Restrictions(self._cls)
+        return Restrictions.of(self._cls)
 
     def guarded(self) -> frozenset[str]:
         """Return the fields that are restricted at some level, and have their plans know at which."""

@@ -123,9 +123,14 @@ class Container(RedisType):
     def _fit(self, value: Any) -> Any:
         """Return a value that is to be written now; a block is judged as it ends."""
         valid = self._valid(value)
-        if self._element.followed and self._recording() is None:
-            self._element.vet(valid)
+        self._vet_now((valid,))
         return valid
+
+    def _vet_now(self, values: Iterable[Any]) -> None:
+        """Refuse valid values that are to be written now and could not be read again."""
+        if self._element.followed and self._recording() is None:
+            for value in values:
+                self._element.vet(value)
 
     def _link_at(self, places: Iterable[Any]) -> None:
         """Inside a pipeline, have it see what is done from now on to what was put in here."""

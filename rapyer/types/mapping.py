@@ -271,9 +271,7 @@ class RedisDict(Container, dict[str, T]):
     async def aupdate(self, entries: Entries[T] = (), /, **more: T) -> Self:
         """Set entries, all or none; one round trip, `map.update`; takes what `dict.update` takes; see `aset_item`."""
         valid = self._valid_entries(entries, **more)
-        if self._element.followed and self._recording() is None:
-            for value in valid.values():
-                self._element.vet(value)
+        self._vet_now(valid.values())
         await self._truth_of(lambda it: dict.update(it, valid), *self._update_operations(valid))
         return self
 
