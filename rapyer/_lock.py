@@ -145,8 +145,10 @@ class Lock:
     # -- losing ----------------------------------------------------------------------------------------------------
 
     def lose(self) -> None:
-        """Cancel the body: the lock is another's, or nobody's."""
+        """Cancel the body and refuse what it still writes: the lock is another's, or nobody's, or may be any moment."""
         self._lost = True
+        if self.held is not None:
+            self.held.fence = ""  # no lock has it: the server need not have noticed, where only answers were lost
         self._queues.lost(self)
         _log.lock_lost(self.place.key, self.place.action)
         if self._task is not None:
@@ -216,7 +218,7 @@ class Lock:
             LockLost: the lock is held no more; nothing was written.
             KeyNotFound: the document is gone.
         """
-        if self._lost:  # the body went on; should the server have the lock again, others were inside meanwhile
+        if self._lost:  # the body went on, and the server may have the lock still, or again
             raise LockLost(self.place.key, self.place.action)
         if changes and document._key_fields and not document._is_under(self.place.key):
             msg = f"the block changed the key of {self.place.key!r}: save() or duplicate() a copy instead"

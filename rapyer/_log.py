@@ -72,9 +72,32 @@ def lock_not_returned(key: str, action: str, error: BaseException) -> None:
     )
 
 
+def ticket_left(key: str, action: str, error: BaseException) -> None:
+    """Tell that who waits no more could not be taken out of a lock's queue: at its turn the lock is passed on."""
+    parts = _parts("ticket_left", key=key, action=action)
+    _say(
+        logging.WARNING,
+        "a place in the queue for lock %r of %r could not be given up, the lock will be passed on: %s",
+        action,
+        key,
+        error,
+        extra=parts,
+    )
+
+
 def copies_left(keys: list[str]) -> None:
     """Tell of copies that should not be there, or may not be, and could not be removed."""
     _say(logging.WARNING, "%d copies may be left: %s", len(keys), keys, extra=_parts("copies_left", keys=keys))
+
+
+def observer_raised() -> None:
+    """Tell, with what was raised, that an observer failed."""
+    _say(
+        logging.ERROR,
+        "an observer raised; the operation is not affected",
+        extra=_parts("observer_raised"),
+        exc_info=True,
+    )
 
 
 def address(pool: Any) -> str:
@@ -84,10 +107,10 @@ def address(pool: Any) -> str:
     return path or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
 
-def _say(level: int, message: str, *words: object, extra: dict[str, Any]) -> None:
+def _say(level: int, message: str, *words: object, extra: dict[str, Any], exc_info: bool = False) -> None:
     """Log; a handler or filter that raises, which is the program's own, harms nobody who waits for an answer."""
     try:
-        logger.log(level, message, *words, extra=extra, stacklevel=2)
+        logger.log(level, message, *words, exc_info=exc_info, extra=extra, stacklevel=2)
     except Exception:  # noqa: BLE001 - the program's own handler may raise anything
         if logging.raiseExceptions:  # as `logging` itself tells of what its own handlers meet
             traceback.print_exc()

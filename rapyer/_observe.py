@@ -12,10 +12,9 @@ import re
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from rapyer import _classes, _query
+from rapyer import _classes, _log, _query
 from rapyer._blocks import LockBlock
 from rapyer._dispatch import Dispatcher
-from rapyer._log import logger
 from rapyer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -166,7 +165,7 @@ def _tell(event: Event) -> None:
         try:
             callback(event)
         except Exception:  # noqa: BLE001 - whatever an observer raises, the operation was carried out
-            logger.exception("an observer raised; the operation is not affected")
+            _log.observer_raised()
 
 
 def _prefix(key: str) -> str:

@@ -182,14 +182,20 @@ class Releasing:
                 return doubtful, given[0] if given else None
             answer = asyncio.ensure_future(self._again())
 
-    def remember_ticket(self) -> None:
-        """Remember the ticket that this could not take out of the queue, if any: the lock will be given to it."""
-        token, _, ticket, _ = self._release
-        if ticket:
-            overdue = self._scripts.overdue
-            if len(overdue) >= MOST_OVERDUE:
-                del overdue[next(iter(overdue))]
-            overdue[token] = partial(Releasing, self._scripts, self.place, self._release)
+    def failed(self, error: Exception) -> None:
+        """Say that this did nothing, and remember the ticket that it could not take out of the queue, if any.
+
+        The lock will be given to that ticket, and is passed on then.
+        """
+        place, (token, _, ticket, _) = self.place, self._release
+        if not ticket:
+            _log.lock_not_returned(place.key, place.action, error)
+            return
+        overdue = self._scripts.overdue
+        if len(overdue) >= MOST_OVERDUE:
+            del overdue[next(iter(overdue))]
+        overdue[token] = partial(Releasing, self._scripts, place, self._release)
+        _log.ticket_left(place.key, place.action, error)
 
 
 def _where(key: str, operation: Operation) -> Where:
@@ -202,5 +208,4 @@ def lease_may_end(releasing: Releasing) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a credential provider may raise anything
-        releasing.remember_ticket()
-        _log.lock_not_returned(releasing.place.key, releasing.place.action, error)
+        releasing.failed(error)

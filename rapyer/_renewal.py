@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from rapyer import _session
@@ -144,13 +143,12 @@ class _Cohort:
             arguments += ("fence", str(lock.fence)) if entered else ("owner", token)
             arguments.append(self._milliseconds)
         try:
-            with suppress(
-                Exception
-            ):  # whatever a credential provider raises, too: it is tried again in a third of a lease
-                alive = await caller.script("lock.renew", keys, arguments, lambda index: Where(keys[index]))
-                self._answered(batch, alive)
+            alive = await caller.script("lock.renew", keys, arguments, lambda index: Where(keys[index]))
+        except Exception:  # noqa: BLE001 - a credential provider may raise anything: tried again in a third of a lease
+            return
         finally:
             self._under_way.difference_update(token for token, _, _ in batch)
+        self._answered(batch, alive)
 
     def _answered(self, batch: list[Asked], alive: list[int]) -> None:
         for (token, lock, entered), kept in zip(batch, alive, strict=True):

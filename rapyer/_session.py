@@ -40,7 +40,7 @@ class Held(msgspec.Struct, eq=False):
     key: str
     action: str
     lock_key: str
-    fence: str  # the number, as the scripts take it
+    fence: str  # the number, as the scripts take it; empty when the lock is lost, so that they refuse
     task: Any
     gone: bool = False
 

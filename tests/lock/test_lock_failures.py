@@ -228,6 +228,44 @@ async def test_a_loss_is_a_loss_when_the_lock_comes_back(clean, doc, changes):
         pass
 
 
+WRITES = {
+    "aupdate": lambda doc: doc.aupdate(n=7),
+    "save": lambda doc: doc.save(),
+    "increase": lambda doc: doc.n.increase(7),
+    "delete": lambda doc: doc.delete(),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+async def test_no_write_after_a_loss_that_the_server_knows_nothing_of(clean, doc, write):
+    """A body that was told of its loss writes nothing in its clean-up, even if the server has the lock still."""
+    lock_key = _keys.lock_key(doc.key, "default")
+    refused = None
+
+    async def section():
+        nonlocal refused
+        async with doc.lock(lease=0.3):
+            doc.n += 1
+            await clean.persist(lock_key)
+            await clean.rename(lock_key, f"{lock_key}:aside")
+            try:
+                await asyncio.sleep(5)
+            finally:
+                await clean.rename(f"{lock_key}:aside", lock_key)
+                try:
+                    await write(doc)
+                except LockLost as error:
+                    refused = error
+
+    with pytest.raises(LockLost):
+        await asyncio.wait_for(asyncio.create_task(section()), 5)
+    assert refused is not None
+    assert refused.key == doc.key
+    assert (await Doc.get(doc.key)).n == 0
+    async with doc.lock(timeout=1):
+        pass
+
+
 async def test_a_cancellation_is_not_taken_for_a_loss(clean, doc):
     """Somebody else's cancel stays a CancelledError."""
     inside = asyncio.Event()

@@ -534,8 +534,11 @@ async def test_a_provider_of_passwords_that_fails_when_a_lock_is_given_back(priv
 
 
 @pytest.mark.parametrize("size", [1, 2_000_000])
-async def test_a_ticket_that_could_not_be_taken_out(private, size):
-    """Who leaves while Redis cannot be reached is given the lock later, and passes it on at once, not after a lease."""
+async def test_a_ticket_that_could_not_be_taken_out(private, size, caplog):
+    """Who leaves while Redis cannot be reached is given the lock later, and passes it on at once, not after a lease.
+
+    The log tells of the place in the queue, and of no lock: this process holds none.
+    """
     provider = Refuses()
     direct = Redis.from_url(private.url)
     client = Redis.from_url(private.url, credential_provider=provider, retry=Retry(NoBackoff(), 0))
@@ -551,6 +554,9 @@ async def test_a_ticket_that_could_not_be_taken_out(private, size):
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
         assert await direct.llen(queue_key) == 2
+        told = [record.rapyer["event"] for record in caplog.records if record.name == "rapyer"]
+        assert told.count("ticket_left") == 2
+        assert "lock_not_returned" not in told
         provider.works = True
     assert (await asyncio.wait_for(enter(other, doc.key), 5)).key == doc.key
     assert await direct.keys("rapyer:*") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
@@ -176,6 +177,28 @@ async def test_an_observer_that_raises_harms_nothing(bound, events, caplog):
     assert await doc.score.increase() == 1
     assert [event.name for event in events] == ["document.save", "number.increase"]
     assert "an observer raised" in caplog.text
+    assert "ValueError" in caplog.text
+
+
+async def test_an_observer_and_a_handler_that_raise(bound, events, monkeypatch, capsys):
+    """Where the log cannot be told of the observer either, a lock is entered and left all the same."""
+
+    def broken(_):
+        msg = "both are at fault"
+        raise LookupError(msg)
+
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", broken)
+    monkeypatch.setattr(logging.getLogger("rapyer"), "handlers", [handler])
+    doc = await Watched().save()
+    stop = rapyer.observe(broken)
+    async with doc.lock(save_at_end=True):
+        doc.score = 5
+    assert await doc.score.increase() == 6
+    stop()
+    assert await bound.keys("rapyer:*") == []
+    assert [event.outcome for event in events] == ["ok"] * len(events)
+    assert "both are at fault" in capsys.readouterr().err
 
 
 async def test_it_costs_nothing_while_unused(bound):
