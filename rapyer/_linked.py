@@ -18,9 +18,9 @@ from types import GenericAlias, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, core_schema
 
-from rapyer._readable import exact_inside
+from rapyer._readable import EXACT, OWN, exact_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -109,37 +109,58 @@ def relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
         for slot in BaseModel.__slots__:
             object.__setattr__(new, slot, copy(getattr(value, slot)))
         for name, item in new.__dict__.items():
-            if item.__class__ not in _EXACT and name in linked.__pydantic_fields__:
-                new.__dict__[name] = _storable(item, linked, name)
+            if item.__class__ not in EXACT and name in linked.__pydantic_fields__:
+                new.__dict__[name] = _storable(item, new, name)
         return new
 
     return convert
 
 
-#: Values that are the same in documents.
-_EXACT = frozenset({str, int, float, bool, bytes, type(None)})
-
-
-def _storable(item: Any, linked: Any, name: str) -> Any:
+def _storable(item: Any, model: Any, name: str) -> Any:
     """Return what a plain model has in a field as it is in documents.
 
     Raises:
         ValueError: JSON would change it.
     """
+    if type(item) is frozenset and EXACT.issuperset(map(type, item)):
+        return set(item)
     if _is_made_anew(item):
-        return linked._readers[name].validate_python(item)
-    return item if linked.__pydantic_fields__[name].exclude else exact_inside(item)
+        return model._reader(name).validate_python(item)
+    return item if type(model).__pydantic_fields__[name].exclude else exact_inside(item)
 
 
 def _is_made_anew(value: Any) -> bool:
-    """Whether this is something else inside documents, or contains that: plain models, and sets."""
+    """Whether this is something else inside documents, or contains that: plain models, frozen sets, some of sets."""
     if isinstance(value, BaseModel):
         return not hasattr(value, "_rapyer_plain")
     if isinstance(value, dict):
         return any(_is_made_anew(item) for item in value.values())
     if isinstance(value, (list, tuple)):
         return any(_is_made_anew(item) for item in value)
-    return isinstance(value, (set, frozenset))
+    return isinstance(value, frozenset) or (isinstance(value, set) and not EXACT.issuperset(map(type, value)))
+
+
+def handing_on(schema: Any) -> Any:
+    """Return the schema behind a validator of the user's, which may make plain models of what is read as JSON."""
+    return core_schema.with_info_before_validator_function(_handed_on, schema, metadata=dict(OWN))
+
+
+def _handed_on(value: Any, info: Any) -> Any:
+    """Link what a validator made, since JSON is taken to have no models; what comes from Python is asked anyway."""
+    if info.mode != "json":
+        return value
+    with suppress(RecursionError):  # what is in itself is refused further on
+        return _linked_inside(value)
+    return value
+
+
+def _linked_inside(value: Any) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return {key: _linked_inside(item) for key, item in value.items()}
+    if kind is deque:
+        return deque(map(_linked_inside, value), value.maxlen)
+    return kind(map(_linked_inside, value)) if kind in _SEVERAL else _relinked(value)
 
 
 def linked_default(schema: dict[str, Any]) -> None:
@@ -267,6 +288,7 @@ def _put(value: Any, place: Any, item: Any) -> None:
 
 
 _ROWS = (list, tuple, deque)
+_SEVERAL = (list, tuple, set, frozenset)
 
 
 def _relinked(value: Any) -> Any:

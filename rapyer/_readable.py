@@ -12,9 +12,8 @@ from collections import deque
 from datetime import datetime, time
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import (
-    PydanticSerializationError,
     SchemaError,
     SchemaSerializer,
     SchemaValidator,
@@ -25,10 +24,12 @@ from pydantic_core import (
 from rapyer import _codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 #: Marks validators that are made here and that defaults have to pass.
 RELINKS = {"rapyer": "relinks"}
+#: Values of these types are the same in documents.
+EXACT = frozenset({str, int, float, bool, bytes, type(None)})
 #: Marks where a plain model becomes a linked one.
 MODEL = {"rapyer": "model"}
 #: Marks other validators that are made here.
@@ -145,6 +146,30 @@ def comes_back(schema: Any) -> bool:
     return not odd or all(map(_Trial(schema), odd))
 
 
+def listed_inside(schema: Any, resolved: Callable[[Any], Any]) -> Iterator[Any]:
+    """Yield the enumerations and literals in a schema, except where the user says how they are read or written."""
+    if schema["type"] == "model" or _is_said(schema):
+        return
+    found = resolved(schema)
+    if found is not None and found["type"] in ("enum", "literal"):
+        yield found
+    for inner in inner_schemas(schema):
+        yield from listed_inside(inner, resolved)
+
+
+def _is_said(schema: Any) -> bool:
+    """Whether validators of the user's take what is read, or functions of the user's make what is written."""
+    if schema["type"] in ("function-before", "function-wrap", "function-plain"):
+        return not is_pydantics(schema["function"]["function"])
+    writes = schema.get("serialization")
+    return writes is not None and not is_pydantics(writes.get("function"))
+
+
+def is_pydantics(function: Any) -> bool:
+    """Whether a validator or serializer comes with Pydantic."""
+    return str(getattr(function, "__module__", "")).startswith("pydantic.")
+
+
 #: What is written as text that is no such key again, and None, which is text then.
 _UNREADABLE_KEYS = frozenset({"tuple", "frozenset", "model", "dataclass", "call", "named-tuple", "nullable"})
 
@@ -154,7 +179,7 @@ def keys_come_back(keys: Any, resolved: Callable[[Any], Any]) -> bool:
     keys = resolved(keys) or keys
     kind = keys["type"]
     writes = keys.get("serialization")
-    if writes is not None and not getattr(writes.get("function"), "__module__", "").startswith("pydantic."):
+    if writes is not None and not is_pydantics(writes.get("function")):
         return True  # the user says how
     if kind in ("enum", "literal"):
         return _listed_keys_come_back(keys)
@@ -177,7 +202,8 @@ def has_keys_of(schema: Any, kind: str) -> bool:
 def _listed_keys_come_back(keys: Any) -> bool:
     values = keys["members"] if keys["type"] == "enum" else keys["expected"]
     trial = _KeyTrial(keys)
-    return all(map(trial, values)) and len({trial.text(value) for value in values}) == len(values)
+    distinct = {(type(value), value) for value in values}  # an enumeration's other names for a member are there, too
+    return all(map(trial, values)) and len({trial.text(value) for value in values}) == len(distinct)
 
 
 class _Trial:
@@ -190,7 +216,7 @@ class _Trial:
     def __call__(self, value: Any) -> bool:
         try:
             self._load(self._dump(value))
-        except (ValidationError, PydanticSerializationError):
+        except Exception:  # noqa: BLE001 - an enumeration's own `_missing_` may raise anything
             return False
         return True
 
@@ -218,15 +244,23 @@ def exact_inside(value: Any) -> Any:
         part = left.pop()
         if isinstance(part, (datetime, time)):
             whole_minutes(part)
-        elif isinstance(part, dict):
-            left += map(whole_text, part)
-            left += dict.values(part)
-        elif isinstance(part, (list, tuple, set, frozenset, deque)):
-            left += part
-        elif id(part) not in seen and (isinstance(part, BaseModel) or hasattr(part, "__dataclass_fields__")):
+        elif id(part) not in seen:
             seen.add(id(part))
-            left += getattr(part, "__dict__", {}).values()
+            left += [inner for inner in _inside(part) if inner.__class__ not in EXACT]
     return value
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        for key in value:
+            whole_text(key)
+        return dict.values(value)
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return value
+    if isinstance(value, BaseModel) or hasattr(value, "__dataclass_fields__"):
+        fields: dict[str, Any] = getattr(value, "__dict__", {})
+        return fields.values()
+    return ()
 
 
 class _KeyTrial(_Trial):
@@ -242,7 +276,7 @@ class _KeyTrial(_Trial):
     def __call__(self, key: Any) -> bool:
         try:
             (again,) = self._load(self.text(key))
-        except (ValidationError, PydanticSerializationError):
+        except Exception:  # noqa: BLE001 - an enumeration's own `_missing_` may raise anything
             return False
         return bool(again == key)
 

@@ -18,7 +18,7 @@ from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
 from pydantic_core import core_schema
 
 from rapyer import _codec
-from rapyer._linked import linked_class, linked_default, register, relink, template_of
+from rapyer._linked import handing_on, linked_class, linked_default, register, relink, template_of
 from rapyer._readable import (
     MODEL,
     OWN,
@@ -27,7 +27,9 @@ from rapyer._readable import (
     exact_inside,
     has_keys_of,
     inner_schemas,
+    is_pydantics,
     keys_come_back,
+    listed_inside,
     readable,
     whole_minutes,
     whole_text,
@@ -48,8 +50,10 @@ class Storable:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         """Rework the schema Pydantic makes."""
+        schema = handler(source)
+        _check_listed(schema, handler, str(source))
         change = _inside_set if self.inside_set else rework
-        return readable(change(handler(source), handler, self.base, str(source)), member=self.inside_set)
+        return readable(change(schema, handler, self.base, str(source)), member=self.inside_set)
 
 
 def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, base: type[Any]) -> Any:
@@ -60,9 +64,11 @@ def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, bas
     if found is None:
         return schema
     _mark_validators(found)
+    _hand_on(found)
     fields = _model_fields(found)
     for name, field in (fields or {}).items():
         place = f"{cls.__name__}.{name}"
+        _check_listed(field["schema"], handler, place)
         reworked = rework(field["schema"], handler, base, place)
         # As numbers, which Pydantic does not read where they are keys.
         if cls.model_config.get("ser_json_timedelta") == "float" and has_keys_of(reworked, "timedelta"):
@@ -87,6 +93,16 @@ def _mark_validators(schema: Any) -> None:
         if schema["type"] == "function-after" and not isinstance(schema["function"]["function"], _OwnValidator):
             schema["function"] = {**schema["function"], "function": _OwnValidator(schema["function"]["function"])}
         schema = schema["schema"]
+
+
+def _hand_on(schema: Any) -> None:
+    """Have what the model's own validators, which run before its fields', make of JSON be taken by its fields."""
+    while schema["type"] != "model-fields" and "schema" in schema:
+        inner = schema["schema"]
+        ours = OWN in (schema.get("metadata"), inner.get("metadata"))
+        if schema["type"] in ("function-before", "function-wrap") and not ours:
+            schema["schema"] = handing_on(inner)
+        schema = inner
 
 
 #: Models whose own validators run, by identity.
@@ -217,10 +233,8 @@ def _finite(schema: Any, *_: Any) -> Any:
 _STRUCTURES = frozenset({"dataclass", "typed-dict", "call", "named-tuple"})
 
 
-def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+def _reference(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], _: str) -> Any:
     found = _resolved(schema, handler)
-    if found is not None and found["type"] == "enum":
-        _listed(found, handler, base, name)
     if found is not None and found["type"] in _STRUCTURES:
         return _looked_into(schema)
     return schema if found is None else _model(schema, handler, base, found)
@@ -254,10 +268,9 @@ def _relinking(plain: type[Any], linked: type[Any], schema: Any) -> Any:
 
 
 def _as_python(schema: Any) -> Any:
-    """Return a schema that takes instances of plain models where JSON is read, too.
+    """Return a schema without ways of its own for JSON to plain models.
 
-    Validators of the user's make them, which give Python's values in any case; and Pydantic knows no others as choices
-    of a union whose discriminator it has yet to apply.
+    Pydantic does not know such as choices of a union whose discriminator it has yet to apply.
     """
     if schema.get("metadata") == MODEL:
         return schema["python_schema"]
@@ -275,18 +288,18 @@ def _model_class(schema: Any) -> type[Any] | None:
 
 def _defaulted(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     """Have a default be as it is in documents: with plain models linked; where there are none, sets are validated."""
-    default = schema.get("default")
-    if isinstance(default, (datetime, time)):
-        try:
-            whole_minutes(default)
-        except ValueError as error:
-            msg = f"the default of {name}: {error}"
-            raise UsageError(msg) from None
     schema = {**schema, "schema": rework(schema["schema"], handler, base, name)}
-    if _is_marked(schema["schema"], MODEL):
-        linked_default(schema)
-    elif _is_marked(schema["schema"], RELINKS):
+    has_models = _is_marked(schema["schema"], MODEL)
+    if not has_models and _is_marked(schema["schema"], RELINKS):
         schema["validate_default"] = True
+    try:
+        if isinstance(default := schema.get("default"), (datetime, time)):
+            whole_minutes(default)
+        if has_models:
+            linked_default(schema)
+    except ValueError as error:
+        msg = f"the default of {name}: {error}"
+        raise UsageError(msg) from None
     return {**schema, **({"default": template_of(schema["default"], base)} if "default" in schema else {})}
 
 
@@ -298,10 +311,9 @@ def _unstorable(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], nam
     raise unstorable(name)
 
 
-def _listed(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:  # noqa: ARG001
-    if not comes_back(schema):
+def _check_listed(schema: Any, handler: GetCoreSchemaHandler, name: str) -> None:
+    if not all(map(comes_back, listed_inside(schema, lambda part: _resolved(part, handler)))):
         raise unstorable(name)
-    return schema
 
 
 def _two_ways(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
@@ -323,11 +335,12 @@ def _around(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: s
     if inner is None or (_resolved(inner, handler) or inner)["type"] in _OPAQUE:
         # What comes in is the validator's own business: it may make any object out of JSON.
         return schema
-    return {**schema, "schema": _as_python(rework(inner, handler, base, name))}
+    inner = rework(inner, handler, base, name)
+    return {**schema, "schema": inner if is_pydantics(function) else handing_on(inner)}
 
 
 _IMPORT = ("pydantic._internal._validators", "import_string")
-_OPAQUE = ("is-instance", "is-subclass", "callable", "enum", "literal")
+_OPAQUE = ("is-instance", "is-subclass", "callable")
 
 
 def unstorable(name: str) -> UsageError:
@@ -350,8 +363,6 @@ _CHANGES: dict[str, Callable[..., Any]] = {
     "frozenset": _mutable,
     "definition-ref": _reference,
     "model": _model,
-    "enum": _listed,
-    "literal": _listed,
     "is-instance": _unstorable,
     "is-subclass": _unstorable,
     "callable": _unstorable,

@@ -53,7 +53,12 @@ class Rules:
     @cached_property
     def deep(self) -> frozenset[str]:
         """The fields inside of which something is restricted; all where the model itself is."""
-        return frozenset(self._cls.__pydantic_fields__) if self.judged else self._restrictions.deep
+        return frozenset(self._cls.__pydantic_fields__) if self.judged else self.inner
+
+    @property
+    def inner(self) -> frozenset[str]:
+        """The fields inside of which something is restricted, whatever the model's own validators do."""
+        return self._restrictions.deep
 
     @cached_property
     def _restrictions(self) -> Restrictions:
@@ -199,11 +204,15 @@ class Vetted(Placed):
 
     def _vet_inside(self, shadow: Any, names: Iterable[str]) -> None:
         """Refuse values with models in them that could not be read again: those may have changed in place since."""
-        if deep := self._rules.deep:
-            for name in deep.intersection(names):
+        if inner := self._rules.inner:
+            for name in inner.intersection(names):
                 if self._plans[name].followed:
                     with suppress(LeftOut):
                         shadow._decode(name, shadow._field_text(name))
+
+    def _vet_kept(self, place: Step, _: Any) -> None:
+        """Refuse to write what stands at this place if it could not be read again."""
+        self._vet_inside(self, (str(place),))
 
     def _vet_fields(self, names: Iterable[Step | None]) -> None:
         """Refuse to send fields, or None for all, that would not validate as they are here.

@@ -242,8 +242,8 @@ class RedisType(Linked):
         if self._of_key:
             self._check_key_stays()
         owner, place = self._standing()
-        if (whole := getattr(self, "_whole", None)) is not None and self._recording() is None:
-            whole.vet(self)
+        if getattr(self, "_whole", None) is not None and self._recording() is None:
+            owner._vet_kept(place, self)
         operation = _collected.set_operation(owner, owner._steps(), place, self)
         await _calls.write(self._document(), operation, self)
         return self

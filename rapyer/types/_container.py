@@ -93,6 +93,9 @@ class Container(RedisType):
     def _vet(self, place: Step, value: Any) -> None:
         self._vet_after(lambda content: content.__setitem__(place, value))
 
+    def _vet_kept(self, _: Step, value: Any) -> None:
+        self._element.vet(value)
+
     def _vet_after(self, change: Callable[[Any], Any]) -> None:
         """Refuse a change that makes of the content here what must not stand at its place."""
         owner, at = self._standing()

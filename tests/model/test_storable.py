@@ -8,7 +8,18 @@ from enum import Enum, Flag
 from typing import Annotated, Any, Literal, NamedTuple, Optional
 
 import pytest
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+)
 from pydantic_core import PydanticSerializationError
 
 from rapyer import AtomicRedisModel
@@ -129,6 +140,16 @@ class OneOrOne(Enum):
     TEXT = "1"
 
 
+class Picky(Enum):
+    """Raises what is no ValueError when it is asked for a value that it has not."""
+
+    ONE = 1
+
+    @classmethod
+    def _missing_(cls, value):
+        return {"uno": cls.ONE}[value]
+
+
 class Spot(NamedTuple):
     """A tuple with names."""
 
@@ -142,7 +163,10 @@ class Cell:
     x: int = 0
 
 
-@pytest.mark.parametrize("keys", [Literal[1, 2], Literal["a", 1], Level, OneOrOne, Spot, Cell, Cell | str, Level | int])
+KINDS = [Literal[1, 2], Literal["a", 1], Level, OneOrOne, Picky, Spot, Cell, Cell | str, Level | int]
+
+
+@pytest.mark.parametrize("keys", KINDS)
 def test_kinds_of_keys_that_are_not_read_back(keys):
     """So are keys of literals, flags, enumerations, named tuples and dataclasses, also one kind among several."""
     with pytest.raises(UsageError, match=r"Grid\.cells"):
@@ -257,6 +281,80 @@ def test_what_json_does_not_give_back(shape):
 
         class Bad(AtomicRedisModel):
             thing: shape
+
+
+class Sized(Enum):
+    """Finds its members by their names."""
+
+    EARTH = (5.976e24, 6.37814e6)
+
+    @classmethod
+    def _missing_(cls, value):
+        return cls.__members__.get(value) if isinstance(value, str) else None
+
+
+def _by_name(value):
+    return Planet[value] if isinstance(value, str) else value
+
+
+class Atlas(AtomicRedisModel):
+    """Says for itself how its planets are written and read, around what may be nothing, or several."""
+
+    maybe: Planet | None = None
+    several: list[Planet] = []
+    after: Annotated[
+        Planet,
+        AfterValidator(lambda planet: planet),
+        BeforeValidator(_by_name),
+        PlainSerializer(lambda planet: planet.name),
+    ] = Planet.EARTH
+    sized: Annotated[Sized, PlainSerializer(lambda planet: planet.name)] = Sized.EARTH
+    colour: Annotated[Literal[Colour.RED] | None, BeforeValidator(lambda value: value and Colour(value))] = None
+
+    @field_validator("maybe", mode="before")
+    @classmethod
+    def _one(cls, value):
+        return _by_name(value)
+
+    @field_validator("several", mode="before")
+    @classmethod
+    def _each(cls, values):
+        return [_by_name(value) for value in values]
+
+    @field_serializer("maybe", "several")
+    def _names(self, value):
+        return [each.name for each in value] if isinstance(value, list) else value and value.name
+
+
+async def test_who_says_how_is_believed(bound, stored):
+    """Validators and serializers of the user's around an enumeration or a literal count wherever they are."""
+    atlas = await Atlas(maybe=Planet.EARTH, several=[Planet.EARTH, Planet.NOWHERE], colour=Colour.RED).save()
+    assert await stored(atlas.key) == {
+        "maybe": "EARTH",
+        "several": ["EARTH", "NOWHERE"],
+        "after": "EARTH",
+        "sized": "EARTH",
+        "colour": "red",
+    }
+    assert await Atlas.get(atlas.key) == atlas
+
+
+class Twice(str, Enum):
+    """Two names for one member."""
+
+    LOW = "l"
+    BOTTOM = "l"  # noqa: PIE796
+    HIGH = "h"
+
+
+async def test_keys_with_two_names(bound):
+    """An enumeration some of whose members have several names, as signals do, may be the keys of a dict."""
+
+    class Grid(AtomicRedisModel):
+        cells: dict[Twice, int] = {}
+
+    grid = await Grid(cells={Twice.BOTTOM: 1, Twice.HIGH: 2}).save()
+    assert (await Grid.get(grid.key)).cells == {Twice.LOW: 1, Twice.HIGH: 2}
 
 
 async def test_enumerations_that_come_back(bound, stored):

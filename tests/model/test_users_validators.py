@@ -1,0 +1,216 @@
+"""Validators of the user's and plain models: what they make while a document is read, and what they are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any
+
+import pytest
+from pydantic import AfterValidator, BaseModel, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticSerializationError
+
+from rapyer import AtomicRedisModel
+from rapyer.errors import UsageError
+
+
+class Street(BaseModel):
+    """What validators make of text and of dicts."""
+
+    name: str = ""
+
+
+class Home(BaseModel):
+    """A plain model with another in it."""
+
+    street: Street = Street()
+    more: list[Street] = []
+
+
+def _moved(data: Any) -> Any:
+    """Make a model of what older programs wrote as text, and of what comes as a dict."""
+    if not isinstance(data, dict):
+        return data
+    street = data.get("street")
+    if isinstance(street, str):
+        street = Street(name=street)
+    if isinstance(street, dict):
+        street = Street(**street)
+    more = [Street(**item) if isinstance(item, dict) else item for item in data.get("more", [])]
+    return {**data, "more": more, **({} if street is None else {"street": street})}
+
+
+class Early(AtomicRedisModel):
+    """Validated as a whole before its fields are."""
+
+    street: Street = Street()
+    more: list[Street] = []
+
+    _before = model_validator(mode="before")(_moved)
+
+
+class Around(AtomicRedisModel):
+    """Validated by what calls Pydantic."""
+
+    street: Street = Street()
+    more: list[Street] = []
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _around(cls, data: Any, handler: Any) -> Any:
+        return handler(_moved(data))
+
+
+class Moving(BaseModel):
+    """A plain model with a validator of its own."""
+
+    street: Street = Street()
+    more: list[Street] = []
+
+    _before = model_validator(mode="before")(_moved)
+
+
+class Homes(AtomicRedisModel):
+    """Plain models, one of them made by a field's validator out of parts that are models."""
+
+    home: Home = Home()
+    moving: Moving = Moving()
+    all: list[Moving] = []
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _home(cls, data: Any) -> Any:
+        return _moved(data)
+
+
+@pytest.mark.parametrize("model", [Early, Around])
+async def test_validators_that_make_plain_models(bound, stored, write, model):
+    """A model whose own validator puts plain models into what is read is saved, read and changed like any other."""
+    doc = await model(street={"name": "a"}, more=[{"name": "b"}]).save()
+    again = await model.get(doc.key)
+    assert (again, again.street.name, again.more[0].name) == (doc, "a", "b")
+    await again.more.aappend(Street(name="c"))
+    await again.street.aupdate(name="d")
+    await again.save()
+    assert await stored(doc.key) == {"street": {"name": "d"}, "more": [{"name": "b"}, {"name": "c"}]}
+    await write(doc.key, "$.street", "of an older program")
+    assert (await model.get(doc.key)).street.name == "of an older program"
+
+
+async def test_validators_inside(bound, stored):
+    """So are plain models with such validators, and fields whose validator gives a dict that has plain models in it."""
+    doc = await Homes(home={"street": "a", "more": [{"name": "b"}]}, moving={"street": "c"}).save()
+    again = await Homes.get(doc.key)
+    assert again == doc
+    await again.all.aappend(Moving(street="d"))
+    await again.aupdate(home={"street": {"name": "e"}}, moving=Moving(more=[{"name": "f"}]))
+    await again.moving.more[0].aupdate(name="g")
+    await again.save()
+    assert await stored(doc.key) == {
+        "home": {"street": {"name": "e"}, "more": []},
+        "moving": {"street": {"name": ""}, "more": [{"name": "g"}]},
+        "all": [{"street": {"name": "d"}, "more": []}],
+    }
+
+
+class Tagged(BaseModel):
+    """A plain model whose validators count, and look beside them."""
+
+    limit: int = 3
+    tags: set[str] = set()
+    fixed: frozenset[str] = frozenset()
+    days: set[datetime] = set()
+
+    @field_validator("tags", "fixed")
+    @classmethod
+    def _numbered(cls, value: Any) -> Any:
+        return {f"x-{tag}" for tag in value}
+
+    @field_validator("days")
+    @classmethod
+    def _few(cls, value: Any, info: ValidationInfo) -> Any:
+        assert len(value) <= info.data["limit"]
+        return value
+
+
+class Shelf(AtomicRedisModel):
+    """What it is in."""
+
+    one: Tagged = Tagged()
+    all: list[Tagged] = []
+
+
+async def test_sets_of_a_plain_model_are_valid_already(bound, stored):
+    """Plain text and numbers in sets are not validated a second time; other sets are, and told of the fields beside."""
+    east = timezone(timedelta(hours=2))
+    tagged = Tagged(tags={"a"}, fixed=frozenset({"b"}), days={datetime(2020, 1, 1, 2, tzinfo=east)})
+    shelf = await Shelf(one=tagged).save()
+    await shelf.all.aappend(tagged)
+    text = {"limit": 3, "tags": ["x-a"], "fixed": ["x-b"], "days": ["2020-01-01T00:00:00Z"]}
+    assert await stored(shelf.key) == {"one": text, "all": [text]}
+    await shelf.one.tags.aadd("c")
+    assert isinstance(shelf.one.fixed, set)
+
+
+def _within(street: Street, info: ValidationInfo) -> Street:
+    if len(street.name) > info.data["limit"]:
+        msg = "too long"
+        raise ValueError(msg)
+    return street
+
+
+class Road(AtomicRedisModel):
+    """Elements that are judged by what stands beside their list."""
+
+    limit: int = 3
+    streets: list[Annotated[Street, AfterValidator(_within)]] = []
+
+
+async def test_elements_that_look_at_other_fields(bound, stored):
+    """A list that is saved by itself is judged as in its model."""
+    road = await Road(streets=[Street(name="a")]).save()
+    road.streets[0].name = "abc"
+    await road.streets.save()
+    road.streets[0].name = "abcd"
+    with pytest.raises(ValidationError, match="too long"):
+        await road.streets.save()
+    assert (await stored(road.key))["streets"] == [{"name": "abc"}]
+
+
+@dataclass
+class Knot:
+    """Something that may hold itself."""
+
+    inside: Any = None
+
+
+class Tied(AtomicRedisModel):
+    """What it is in."""
+
+    knot: Knot = Knot()
+
+
+async def test_what_is_in_itself(bound):
+    """A dataclass around a list that is in itself is refused when it is written, and looked through once."""
+    loop: list[Any] = []
+    loop.append(loop)
+    tied = Tied(knot=Knot(loop))
+    with pytest.raises(PydanticSerializationError):
+        await tied.save()
+    shared: list[Any] = []
+    for _ in range(100):
+        shared = [shared, shared]
+    Tied(knot=Knot(shared))
+
+
+def test_a_default_that_json_would_change_inside():
+    """The default of a plain model's field is refused at class definition like a field's own."""
+    odd = datetime(2020, 1, 1, tzinfo=timezone(timedelta(seconds=1)))
+
+    class Stamped(BaseModel):
+        at: datetime = datetime.min  # noqa: DTZ901
+
+    with pytest.raises(UsageError, match=r"the default of Bad\.stamped"):
+
+        class Bad(AtomicRedisModel):
+            stamped: Stamped = Stamped(at=odd)
