@@ -18,12 +18,12 @@ from types import GenericAlias, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, core_schema
+from pydantic_core import PydanticSerializationError
 
-from rapyer._readable import EXACT, OWN, exact_inside
+from rapyer._readable import EXACT, exact_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _linked_classes: dict[type[Any], type[Any]] = {}
 
@@ -99,11 +99,24 @@ def new_linked(plain: Any, base: Any) -> Any:
     return linked.__new__(linked)
 
 
-def relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
-    """Return a validator that turns an instance of a plain model into one of its linked class, same content."""
+class Relink:
+    """A validator that turns an instance of a plain model into one of its linked class, same content.
 
-    def convert(value: Any) -> Any:
-        if not isinstance(value, plain) or isinstance(value, linked):
+    Args:
+        plain: the model.
+        linked: its linked class.
+        others: subclasses of the model whose instances are somebody else's, as another choice's of a union.
+    """
+
+    __slots__ = ("_linked", "_others", "plain")
+
+    def __init__(self, plain: Any, linked: Any, others: tuple[Any, ...] = ()) -> None:
+        self.plain, self._linked, self._others = plain, linked, others
+
+    def __call__(self, value: Any) -> Any:
+        """Return the value linked."""
+        linked = self._linked
+        if not isinstance(value, self.plain) or isinstance(value, (linked, *self._others)):
             return value
         new = linked.__new__(linked)
         for slot in BaseModel.__slots__:
@@ -113,7 +126,13 @@ def relink(plain: Any, linked: Any) -> Callable[[Any], Any]:
                 new.__dict__[name] = _storable(item, new, name)
         return new
 
-    return convert
+
+def set_apart(functions: Sequence[dict[str, Any]]) -> None:
+    """Have each of the choices of a union, validators by `Relink`, leave instances of subclasses to those for them."""
+    plains = [function["function"].plain for function in functions]
+    for function, plain in zip(functions, plains, strict=True):
+        others = tuple(other for other in plains if other is not plain and issubclass(other, plain))
+        function["function"] = Relink(plain, _linked_classes[plain], others)
 
 
 def _storable(item: Any, model: Any, name: str) -> Any:
@@ -122,8 +141,6 @@ def _storable(item: Any, model: Any, name: str) -> Any:
     Raises:
         ValueError: JSON would change it.
     """
-    if type(item) is frozenset and EXACT.issuperset(map(type, item)):
-        return set(item)
     if _is_made_anew(item):
         return model._reader(name).validate_python(item)
     return item if type(model).__pydantic_fields__[name].exclude else exact_inside(item)
@@ -138,29 +155,6 @@ def _is_made_anew(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_is_made_anew(item) for item in value)
     return isinstance(value, frozenset) or (isinstance(value, set) and not EXACT.issuperset(map(type, value)))
-
-
-def handing_on(schema: Any) -> Any:
-    """Return the schema behind a validator of the user's, which may make plain models of what is read as JSON."""
-    return core_schema.with_info_before_validator_function(_handed_on, schema, metadata=dict(OWN))
-
-
-def _handed_on(value: Any, info: Any) -> Any:
-    """Link what a validator made, since JSON is taken to have no models; what comes from Python is asked anyway."""
-    if info.mode != "json":
-        return value
-    with suppress(RecursionError):  # what is in itself is refused further on
-        return _linked_inside(value)
-    return value
-
-
-def _linked_inside(value: Any) -> Any:
-    kind = type(value)
-    if kind is dict:
-        return {key: _linked_inside(item) for key, item in value.items()}
-    if kind is deque:
-        return deque(map(_linked_inside, value), value.maxlen)
-    return kind(map(_linked_inside, value)) if kind in _SEVERAL else _relinked(value)
 
 
 def linked_default(schema: dict[str, Any]) -> None:
@@ -288,7 +282,6 @@ def _put(value: Any, place: Any, item: Any) -> None:
 
 
 _ROWS = (list, tuple, deque)
-_SEVERAL = (list, tuple, set, frozenset)
 
 
 def _relinked(value: Any) -> Any:
@@ -299,4 +292,4 @@ def _relinked(value: Any) -> Any:
     if not isinstance(value, BaseModel) or hasattr(value, "_rapyer_plain"):
         return value
     plain = next((kind for kind in type(value).__mro__ if kind in _linked_classes), None)
-    return value if plain is None else relink(plain, _linked_classes[plain])(value)
+    return value if plain is None else Relink(plain, _linked_classes[plain])(value)

@@ -151,7 +151,7 @@ def _told(schema: Any, name: str) -> Any:
         return schema  # has fields of its own to tell of
     changed: dict[str, Any] = {}
     function = schema.get("function")
-    if isinstance(function, dict) and function["type"] == "with-info" and "rapyer" not in schema.get("metadata", {}):
+    if isinstance(function, dict) and function.get("type") == "with-info":
         changed["function"] = {**function, "function": _informed(function["function"], name)}
     for part in _SINGLE:
         inner = schema.get(part)

@@ -18,7 +18,7 @@ from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
 from pydantic_core import core_schema
 
 from rapyer import _codec
-from rapyer._linked import handing_on, linked_class, linked_default, register, relink, template_of
+from rapyer._linked import Relink, linked_class, linked_default, register, set_apart, template_of
 from rapyer._readable import (
     MODEL,
     OWN,
@@ -27,7 +27,6 @@ from rapyer._readable import (
     exact_inside,
     has_keys_of,
     inner_schemas,
-    is_pydantics,
     keys_come_back,
     listed_inside,
     readable,
@@ -64,12 +63,14 @@ def rework_model(cls: type[Any], schema: Any, handler: GetCoreSchemaHandler, bas
     if found is None:
         return schema
     _mark_validators(found)
-    _hand_on(found)
+    made = _makes_values(found)
     fields = _model_fields(found)
     for name, field in (fields or {}).items():
         place = f"{cls.__name__}.{name}"
         _check_listed(field["schema"], handler, place)
         reworked = rework(field["schema"], handler, base, place)
+        if made:
+            reworked = _as_python(reworked)
         # As numbers, which Pydantic does not read where they are keys.
         if cls.model_config.get("ser_json_timedelta") == "float" and has_keys_of(reworked, "timedelta"):
             raise unstorable(place)
@@ -95,14 +96,13 @@ def _mark_validators(schema: Any) -> None:
         schema = schema["schema"]
 
 
-def _hand_on(schema: Any) -> None:
-    """Have what the model's own validators, which run before its fields', make of JSON be taken by its fields."""
+def _makes_values(schema: Any) -> bool:
+    """Whether the model's own validators run before its fields', so that they may make of JSON what they like."""
     while schema["type"] != "model-fields" and "schema" in schema:
-        inner = schema["schema"]
-        ours = OWN in (schema.get("metadata"), inner.get("metadata"))
-        if schema["type"] in ("function-before", "function-wrap") and not ours:
-            schema["schema"] = handing_on(inner)
-        schema = inner
+        if schema["type"] in ("function-before", "function-wrap"):
+            return True
+        schema = schema["schema"]
+    return False
 
 
 #: Models whose own validators run, by identity.
@@ -263,14 +263,22 @@ def _model(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], found: A
 
 def _relinking(plain: type[Any], linked: type[Any], schema: Any) -> Any:
     """Have instances of a plain model become linked ones; JSON has none, and reaches the model as JSON."""
-    relinked = core_schema.no_info_before_validator_function(relink(plain, linked), schema, metadata=dict(RELINKS))
+    relinked = core_schema.no_info_before_validator_function(Relink(plain, linked), schema, metadata=dict(RELINKS))
     return core_schema.json_or_python_schema(schema, relinked, metadata=dict(MODEL))
 
 
-def _as_python(schema: Any) -> Any:
-    """Return a schema without ways of its own for JSON to plain models.
+def _union(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
+    schema = _rework_parts(schema, handler, base, name)
+    choices = [choice for choice in schema["choices"] if isinstance(choice, dict) and choice.get("metadata") == MODEL]
+    set_apart([choice["python_schema"]["function"] for choice in choices])
+    return schema
 
-    Pydantic does not know such as choices of a union whose discriminator it has yet to apply.
+
+def _as_python(schema: Any) -> Any:
+    """Return a schema that takes instances of plain models where JSON is read, too.
+
+    Validators of the user's make them, which give Python's values in any case; and Pydantic knows no others as choices
+    of a union whose discriminator it has yet to apply.
     """
     if schema.get("metadata") == MODEL:
         return schema["python_schema"]
@@ -335,8 +343,7 @@ def _around(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: s
     if inner is None or (_resolved(inner, handler) or inner)["type"] in _OPAQUE:
         # What comes in is the validator's own business: it may make any object out of JSON.
         return schema
-    inner = rework(inner, handler, base, name)
-    return {**schema, "schema": inner if is_pydantics(function) else handing_on(inner)}
+    return {**schema, "schema": _as_python(rework(inner, handler, base, name))}
 
 
 _IMPORT = ("pydantic._internal._validators", "import_string")
@@ -360,6 +367,7 @@ _CHANGES: dict[str, Callable[..., Any]] = {
     "set": _set,
     "dict": _dict,
     "tuple": _tuple,
+    "union": _union,
     "frozenset": _mutable,
     "definition-ref": _reference,
     "model": _model,

@@ -7,7 +7,15 @@ from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
 import pytest
-from pydantic import AfterValidator, BaseModel, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticSerializationError
 
 from rapyer import AtomicRedisModel
@@ -38,6 +46,22 @@ def _moved(data: Any) -> Any:
         street = Street(**street)
     more = [Street(**item) if isinstance(item, dict) else item for item in data.get("more", [])]
     return {**data, "more": more, **({} if street is None else {"street": street})}
+
+
+def _named(value: str | dict[str, str]) -> dict[str, str]:
+    return value if isinstance(value, dict) else {"name": value}
+
+
+class Lane(Street):
+    """One that no document has in a field of its own."""
+
+    number: int = 0
+
+
+class Avenue(Street):
+    """One that has its place in a union."""
+
+    number: int = 0
 
 
 class Early(AtomicRedisModel):
@@ -76,11 +100,25 @@ class Homes(AtomicRedisModel):
     home: Home = Home()
     moving: Moving = Moving()
     all: list[Moving] = []
+    streets: list[Street] = []
+    anything: Any = None
 
     @field_validator("home", mode="before")
     @classmethod
     def _home(cls, data: Any) -> Any:
-        return _moved(data)
+        if isinstance(data, str):
+            return Home(street=Street(name=data))
+        return Home(street=Street(**data["street"])) if isinstance(data, dict) else data
+
+    @field_validator("streets", mode="before")
+    @classmethod
+    def _streets(cls, values: Any) -> Any:
+        return (Street(**_named(value)) if isinstance(value, (str, dict)) else value for value in values)
+
+    @field_validator("anything", mode="before")
+    @classmethod
+    def _lane(cls, value: Any) -> Any:
+        return Lane(**value) if isinstance(value, dict) else value
 
 
 @pytest.mark.parametrize("model", [Early, Around])
@@ -98,19 +136,45 @@ async def test_validators_that_make_plain_models(bound, stored, write, model):
 
 
 async def test_validators_inside(bound, stored):
-    """So are plain models with such validators, and fields whose validator gives a dict that has plain models in it."""
-    doc = await Homes(home={"street": "a", "more": [{"name": "b"}]}, moving={"street": "c"}).save()
+    """So are plain models with such validators, and what a field's validator makes of text, in an iterator, too."""
+    doc = await Homes(home="a", moving={"street": "c"}, streets=["b"]).save()
     again = await Homes.get(doc.key)
     assert again == doc
     await again.all.aappend(Moving(street="d"))
-    await again.aupdate(home={"street": {"name": "e"}}, moving=Moving(more=[{"name": "f"}]))
+    await again.aupdate(home={"street": {"name": "e"}}, moving=Moving(more=[{"name": "f"}]), anything=Lane(number=7))
     await again.moving.more[0].aupdate(name="g")
-    await again.save()
+    await (await Homes.get(doc.key)).save()
     assert await stored(doc.key) == {
         "home": {"street": {"name": "e"}, "more": []},
         "moving": {"street": {"name": ""}, "more": [{"name": "g"}]},
         "all": [{"street": {"name": "d"}, "more": []}],
+        "streets": [{"name": "b"}],
+        "anything": {"name": "", "number": 7},
     }
+
+
+class Either(AtomicRedisModel):
+    """A model or its subclass, the model first."""
+
+    one: Street | Avenue = Street()
+    many: list[Street | Avenue] = []
+    seen: Annotated[Street | Avenue | None, BeforeValidator(lambda value: value)] = None
+
+
+async def test_a_subclass_in_a_union(bound, stored):
+    """An instance of a subclass is what it is, though the union has its base in front, and nothing of it is lost."""
+    avenue = Avenue(name="a", number=7)
+    doc = await Either(one=avenue, many=[avenue, Street(name="b")], seen=avenue).save()
+    await doc.many.aappend(Avenue(name="c", number=8))
+    doc.one = avenue
+    await doc.save()
+    text = {"name": "a", "number": 7}
+    assert await stored(doc.key) == {
+        "one": text,
+        "many": [text, {"name": "b"}, {"name": "c", "number": 8}],
+        "seen": text,
+    }
+    assert (await Either.get(doc.key)).seen == avenue
 
 
 class Tagged(BaseModel):
@@ -121,9 +185,9 @@ class Tagged(BaseModel):
     fixed: frozenset[str] = frozenset()
     days: set[datetime] = set()
 
-    @field_validator("tags", "fixed")
+    @field_validator("tags")
     @classmethod
-    def _numbered(cls, value: Any) -> Any:
+    def _prefixed(cls, value: Any) -> Any:
         return {f"x-{tag}" for tag in value}
 
     @field_validator("days")
@@ -143,10 +207,10 @@ class Shelf(AtomicRedisModel):
 async def test_sets_of_a_plain_model_are_valid_already(bound, stored):
     """Plain text and numbers in sets are not validated a second time; other sets are, and told of the fields beside."""
     east = timezone(timedelta(hours=2))
-    tagged = Tagged(tags={"a"}, fixed=frozenset({"b"}), days={datetime(2020, 1, 1, 2, tzinfo=east)})
+    tagged = Tagged(tags={"a"}, fixed=frozenset("b"), days={datetime(2020, 1, 1, 2, tzinfo=east)})
     shelf = await Shelf(one=tagged).save()
     await shelf.all.aappend(tagged)
-    text = {"limit": 3, "tags": ["x-a"], "fixed": ["x-b"], "days": ["2020-01-01T00:00:00Z"]}
+    text = {"limit": 3, "tags": ["x-a"], "fixed": ["b"], "days": ["2020-01-01T00:00:00Z"]}
     assert await stored(shelf.key) == {"one": text, "all": [text]}
     await shelf.one.tags.aadd("c")
     assert isinstance(shelf.one.fixed, set)
