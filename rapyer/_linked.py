@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
-from rapyer._readable import EXACT, exact_inside
+from rapyer._inside import items_of, plain_numbers, put
+from rapyer._readable import EXACT, MODEL, RELINKS, exact_inside, inner_schemas
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
 _linked_classes: dict[type[Any], type[Any]] = {}
 
@@ -114,10 +115,17 @@ class Relink:
         self.plain, self._linked, self._others = plain, linked, others
 
     def __call__(self, value: Any) -> Any:
-        """Return the value linked."""
+        """Return the value linked.
+
+        Raises:
+            ValueError: it is somebody else's.
+        """
         linked = self._linked
-        if not isinstance(value, self.plain) or isinstance(value, (linked, *self._others)):
+        if not isinstance(value, self.plain) or isinstance(value, linked):
             return value
+        if isinstance(value, self._others):
+            msg = f"this is a {type(value).__name__}, for which there is a choice of its own"
+            raise ValueError(msg)  # noqa: TRY004 - Pydantic goes on to the other choices
         new = linked.__new__(linked)
         for slot in BaseModel.__slots__:
             object.__setattr__(new, slot, copy(getattr(value, slot)))
@@ -127,12 +135,25 @@ class Relink:
         return new
 
 
-def set_apart(functions: Sequence[dict[str, Any]]) -> None:
-    """Have each of the choices of a union, validators by `Relink`, leave instances of subclasses to those for them."""
+def set_apart(union: Any) -> None:
+    """Have each choice of a union that is a plain model leave instances of its subclasses to the choices for those."""
+    functions = list(_relinks(union))
     plains = [function["function"].plain for function in functions]
     for function, plain in zip(functions, plains, strict=True):
         others = tuple(other for other in plains if other is not plain and issubclass(other, plain))
         function["function"] = Relink(plain, _linked_classes[plain], others)
+
+
+def _relinks(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield what links the plain models that are the choices of a union, whatever is around them."""
+    metadata, kind = schema.get("metadata"), schema["type"]
+    if metadata == MODEL:
+        yield schema["python_schema"]["function"]
+    elif metadata == RELINKS and kind == "function-before":
+        yield schema["function"]
+    elif kind in ("union", "tagged-union", "nullable", "default") or kind.startswith("function-"):
+        for inner in inner_schemas(schema):
+            yield from _relinks(inner)
 
 
 def _storable(item: Any, model: Any, name: str) -> Any:
@@ -184,7 +205,7 @@ def _relinked_parts(value: Any) -> Any:
     if not isinstance(value, (list, dict, deque)):
         return _relinked(value)
     new = copy(value)
-    for place, item in _items(value).items():
+    for place, item in items_of(value).items():
         new[place] = _relinked_parts(item)
     return new
 
@@ -217,7 +238,7 @@ def _models_in(value: Any, base: Any) -> Iterator[Any]:
         seen.add(id(value))
         if isinstance(value, base):
             yield value
-        left += _items(value).values()
+        left += items_of(value).values()
 
 
 @contextmanager
@@ -225,34 +246,35 @@ def relinked_inside(model: Any, names: Iterable[str] | None = None) -> Iterator[
     """Make linked ones of the plain models that were put unseen into these fields, as into a list below a union.
 
     Only in fields that cannot be written as they are: where anything may stand, a plain model is written as itself. If
-    the block fails all the same, everything is put back.
+    the block fails all the same, everything is put back. Linked numbers are plain ones while the block runs.
     """
     undo: list[tuple[Any, Any, Any]] = []
     try:
         with suppress(RecursionError):  # what is that deep cannot be written, which is told then
-            _relink_items(model, set(), undo, names)
-        yield
+            _relinkitems_of(model, set(), undo, names)
+        with plain_numbers(model):
+            yield
     except BaseException:
         for value, place, item in reversed(undo):
-            _put(value, place, item)
+            put(value, place, item)
         raise
 
 
-def _relink_items(
+def _relinkitems_of(
     value: Any, seen: set[int], undo: list[tuple[Any, Any, Any]], names: Iterable[str] | None = None
 ) -> None:
     if id(value) in seen:
         return  # in itself, which is refused when it is written
     seen.add(id(value))
     linked = hasattr(value, "_rapyer_plain")
-    for place, item in _items(value).items():
+    for place, item in items_of(value).items():
         if linked and ((names is not None and place not in names) or _is_written(value, place)):
             continue
         new = item if isinstance(value, tuple) else _relinked(item)
         if new is not item:
             undo.append((value, place, item))
-            _put(value, place, new)
-        _relink_items(new, seen, undo)
+            put(value, place, new)
+        _relinkitems_of(new, seen, undo)
 
 
 def _is_written(model: Any, name: str) -> bool:
@@ -262,26 +284,6 @@ def _is_written(model: Any, name: str) -> bool:
     except PydanticSerializationError:
         return False
     return True
-
-
-def _items(value: Any) -> Mapping[Any, Any]:
-    if isinstance(value, BaseModel) or hasattr(value, "__dataclass_fields__"):
-        return dict(getattr(value, "__dict__", {}))
-    if isinstance(value, dict):
-        return dict(dict.items(value))
-    return dict(enumerate(list.copy(value) if isinstance(value, list) else value)) if isinstance(value, _ROWS) else {}
-
-
-def _put(value: Any, place: Any, item: Any) -> None:
-    """Put an item into a place without anything being recorded."""
-    kind = next((kind for kind in (dict, list, deque) if isinstance(value, kind)), None)
-    if kind is None:
-        value.__dict__[place] = item
-    else:
-        kind.__setitem__(value, place, item)
-
-
-_ROWS = (list, tuple, deque)
 
 
 def _relinked(value: Any) -> Any:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from pydantic_core import SchemaSerializer, SchemaValidator, core_schema
 
+from rapyer._inside import with_plain_numbers
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -26,11 +28,8 @@ if TYPE_CHECKING:
 _SCALARS = frozenset({"bool", "int", "str"})
 _WRAPPERS = frozenset({"default", "nullable"})
 #: What is validated by Pydantic's own code alone, if its parts are.
-_PLAIN = (
-    _WRAPPERS
-    | _SCALARS
-    | {"float", "bytes", "date", "time", "datetime", "timedelta", "none", "json-or-python", "list", "dict"}
-)
+_PLAIN = _WRAPPERS | _SCALARS | {"float", "bytes", "date", "time", "datetime", "timedelta", "none"}
+_PLAIN |= {"json-or-python", "list", "dict"}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -397,4 +396,4 @@ def _writer(schema: Any, config: Any) -> Writer:
     if schema["type"] in _SCALARS and "serialization" not in schema:
         return _scalar_writer(schema["type"], partial(to_json, round_trip=True))
     # Asking for errors takes longer than writing a small value.
-    return partial(to_json, round_trip=True, by_alias=False, warnings="error")
+    return with_plain_numbers(partial(to_json, round_trip=True, by_alias=False, warnings="error"))

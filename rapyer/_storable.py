@@ -269,8 +269,7 @@ def _relinking(plain: type[Any], linked: type[Any], schema: Any) -> Any:
 
 def _union(schema: Any, handler: GetCoreSchemaHandler, base: type[Any], name: str) -> Any:
     schema = _rework_parts(schema, handler, base, name)
-    choices = [choice for choice in schema["choices"] if isinstance(choice, dict) and choice.get("metadata") == MODEL]
-    set_apart([choice["python_schema"]["function"] for choice in choices])
+    set_apart(schema)
     return schema
 
 

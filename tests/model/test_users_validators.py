@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    Field,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -175,6 +176,95 @@ async def test_a_subclass_in_a_union(bound, stored):
         "seen": text,
     }
     assert (await Either.get(doc.key)).seen == avenue
+
+
+class Meter(BaseModel):
+    """A choice of a union, with numbers."""
+
+    kind: Literal["meter"] = "meter"
+    count: int = 1
+    share: float = 0.5
+    more: list[int] = [1]
+
+
+class Gauge(Meter):
+    """Another, with more."""
+
+    kind: Literal["gauge"] = "gauge"  # type: ignore[assignment]
+    level: int = 2
+
+
+class Panel(AtomicRedisModel):
+    """What they are in, in many ways."""
+
+    either: Meter | Street = Meter()
+    by_kind: Annotated[Meter | Gauge, Field(discriminator="kind")] = Gauge()
+    several: list[Meter | Street] = [Meter()]
+    named: dict[str, Gauge | str] = {"a": Gauge()}
+    name: str = ""
+
+
+def _look(panel: Panel) -> list[Any]:
+    each = [panel.either, panel.by_kind, panel.several[0], panel.named["a"]]
+    return [number for meter in each for number in (meter.count, meter.share, meter.more[0])]
+
+
+async def test_numbers_that_were_looked_at_in_a_union(bound, stored):
+    """A choice of a union whose numbers were read, and are linked since, is written like any other, by every way."""
+    panel = await Panel().save()
+    before = await stored(panel.key)
+    numbers = _look(panel)
+    await panel.save()
+    assert await stored(panel.key) == before
+    assert numbers[0] is panel.either.count
+    assert await numbers[0].increase() == 2
+    async with panel.lock(save_at_end=True):
+        _look(panel)
+        panel.either.share += 1
+        panel.several[0].count += 1
+        panel.name = "a"
+    async with panel.pipeline():
+        _look(panel)
+        panel.by_kind.level += 1
+        panel.named["a"].share = 2.5
+    _look(panel)
+    await panel.aupdate(by_kind=panel.by_kind, several=panel.several)
+    await panel.several.aset_item(0, panel.several[0])
+    await panel.several.aappend(panel.either)
+    await panel.named.aset_item("b", panel.named["a"])
+    await panel.several.save()
+    await panel.duplicate()
+    assert _look(await Panel.get(panel.key)) == [2, 1.5, 1, 1, 0.5, 1, 2, 0.5, 1, 1, 2.5, 1]
+    assert (await stored(panel.key))["by_kind"]["level"] == 3
+
+
+class Reader(BaseModel, from_attributes=True):
+    """Takes any object that has a name."""
+
+    name: str = ""
+
+
+class LongReader(Reader):
+    """What has a text as well."""
+
+    text: str
+
+
+class Wrapped(AtomicRedisModel):
+    """Choices that are not in sight at once, and one that reads whatever has its attributes."""
+
+    far: int | Street | Annotated[Avenue, AfterValidator(lambda value: value)] = 0
+    nested: int | Street | Annotated[Avenue | None, Field()] = 0
+    reading: Annotated[Reader | LongReader | None, Field(union_mode="left_to_right")] = None
+
+
+async def test_a_subclass_behind_something(bound, stored):
+    """So it is behind a validator, in a union of its own, and where the base would take it for an object to read."""
+    avenue, reader = Avenue(name="a", number=7), LongReader(name="b", text="c")
+    doc = await Wrapped(far=avenue, nested=avenue, reading=reader).save()
+    await doc.aupdate(far=avenue, reading=reader)
+    text = {"name": "a", "number": 7}
+    assert await stored(doc.key) == {"far": text, "nested": text, "reading": {"name": "b", "text": "c"}}
 
 
 class Tagged(BaseModel):

@@ -52,6 +52,7 @@ LAYERS = {
     "_queue": 4.65,
     "_lock": 4.7,
     "_query": 4.7,
+    "_inside": 4.7,
     "_schema": 4.8,
     "_pipeline": 5,
     "types._base": 5,
