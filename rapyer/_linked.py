@@ -251,7 +251,7 @@ def relinked_inside(model: Any, names: Iterable[str] | None = None) -> Iterator[
     undo: list[tuple[Any, Any, Any]] = []
     try:
         with suppress(RecursionError):  # what is that deep cannot be written, which is told then
-            _relinkitems_of(model, set(), undo, names)
+            _relink_items(model, set(), undo, names)
         with plain_numbers(model):
             yield
     except BaseException:
@@ -260,7 +260,7 @@ def relinked_inside(model: Any, names: Iterable[str] | None = None) -> Iterator[
         raise
 
 
-def _relinkitems_of(
+def _relink_items(
     value: Any, seen: set[int], undo: list[tuple[Any, Any, Any]], names: Iterable[str] | None = None
 ) -> None:
     if id(value) in seen:
@@ -274,7 +274,7 @@ def _relinkitems_of(
         if new is not item:
             undo.append((value, place, item))
             put(value, place, new)
-        _relinkitems_of(new, seen, undo)
+        _relink_items(new, seen, undo)
 
 
 def _is_written(model: Any, name: str) -> bool:
