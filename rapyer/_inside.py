@@ -31,6 +31,18 @@ def items_of(value: Any) -> Mapping[Any, Any]:
     return dict(enumerate(list.copy(value) if isinstance(value, list) else value)) if isinstance(value, _ROWS) else {}
 
 
+def all_in(value: Any) -> Iterator[Any]:
+    """Yield a value and everything inside, each once."""
+    left, seen = [value], set()
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue  # as what is in itself
+        seen.add(id(value))
+        yield value
+        left += items_of(value).values()
+
+
 def put(value: Any, place: Any, item: Any) -> None:
     """Put an item into a place without anything being recorded."""
     kind = next((kind for kind in (dict, list, deque) if isinstance(value, kind)), None)
@@ -54,16 +66,11 @@ def plain_numbers(value: Any) -> Iterator[None]:
 
 
 def _numbers_in(value: Any) -> Iterator[tuple[Any, Any, Any]]:
-    left, seen = [value], set()
-    while left:
-        owner = left.pop()
-        if id(owner) in seen:
-            continue  # as what is in itself
-        seen.add(id(owner))
+    for owner in all_in(value):
+        if isinstance(owner, tuple):
+            continue
         for place, item in items_of(owner).items():
-            if not (isinstance(item, Linked) and isinstance(item, (int, float))):
-                left.append(item)
-            elif not isinstance(owner, tuple):
+            if isinstance(item, Linked) and isinstance(item, (int, float)):
                 yield owner, place, item
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
-from rapyer._inside import items_of, plain_numbers, put
+from rapyer._inside import all_in, items_of, plain_numbers, put
 from rapyer._readable import EXACT, MODEL, RELINKS, exact_inside, inner_schemas
 
 if TYPE_CHECKING:
@@ -230,15 +230,7 @@ def _is_hashable(value: Any) -> bool:
 
 
 def _models_in(value: Any, base: Any) -> Iterator[Any]:
-    left, seen = [value], set()
-    while left:
-        value = left.pop()
-        if id(value) in seen:
-            continue  # as what is in itself
-        seen.add(id(value))
-        if isinstance(value, base):
-            yield value
-        left += items_of(value).values()
+    return (part for part in all_in(value) if isinstance(part, base))
 
 
 @contextmanager

@@ -343,7 +343,7 @@ class Twice(str, Enum):
     """Two names for one member."""
 
     LOW = "l"
-    BOTTOM = "l"  # noqa: PIE796
+    BOTTOM = "l"  # noqa: PIE796 - the second name
     HIGH = "h"
 
 
